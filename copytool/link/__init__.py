@@ -1,0 +1,1 @@
+"""The copy-intercept protocol, without sockets: frames, the two ends' state machines, response records."""

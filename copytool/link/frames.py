@@ -1,0 +1,87 @@
+"""Frames of the link: a 4-byte big-endian length, a type octet, a body.
+
+The length counts type and body. Hello, welcome and refusal carry JSON, because they are rare and must grow;
+records are packed, because they are the traffic. Every decoding error is a DecodeError.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import DecodeError
+
+__all__ = [
+    "HELLO",
+    "MAX_FRAME",
+    "PING",
+    "PONG",
+    "PROTOCOL_VERSION",
+    "RECORDS",
+    "REFUSED",
+    "WELCOME",
+    "FrameReader",
+    "decode_json",
+    "encode_frame",
+    "encode_json",
+]
+
+PROTOCOL_VERSION = 1
+
+HELLO, WELCOME, REFUSED, RECORDS, PING, PONG = range(1, 7)
+
+MAX_FRAME = 256 * 1024
+"""Largest accepted length field; a peer that announces more is cut off before anything is buffered for it."""
+
+_HEADER = struct.Struct("!IB")
+
+
+def encode_frame(kind: int, body: bytes = b"") -> bytes:
+    """Return the frame of type `kind` with `body`."""
+    return _HEADER.pack(len(body) + 1, kind) + body
+
+
+def encode_json(kind: int, document: dict[str, Any]) -> bytes:
+    """Return a frame whose body is `document` as JSON."""
+    return encode_frame(kind, json.dumps(document, separators=(",", ":")).encode())
+
+
+def decode_json(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"frame body is not JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise DecodeError("frame body is JSON, but not an object")
+    return document
+
+
+class FrameReader:
+    """Cuts a byte stream into frames; holds at most one incomplete frame of MAX_FRAME."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield each complete (type, body) once `data` is appended."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        try:
+            while len(buffer) - start >= 5:
+                length, kind = _HEADER.unpack_from(buffer, start)
+                if not 1 <= length <= MAX_FRAME:
+                    raise DecodeError(f"frame length {length} is outside 1..{MAX_FRAME}")
+                end = start + 4 + length
+                if len(buffer) < end:
+                    break
+                body = bytes(buffer[start + 5 : end])
+                start = end
+                yield kind, body
+        finally:
+            del buffer[:start]

@@ -1,0 +1,152 @@
+"""One client connection at the online host: its byte stream and the sessions that mirror it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..wire.segment import RST, Segment
+from ..wire.seq import seq_diff
+from .config import MirrorConfig
+from .counters import EngineCounters
+from .session import Session
+from .stream import ClientStream
+from .timers import NEVER
+
+__all__ = ["ClientConnection", "ClientKey", "ConnectionOwner"]
+
+ClientKey = tuple[bytes, int, bytes, int]
+"""(client address, client port, online address, online port): identifies a connection at the online host."""
+
+_MAX_WINDOW = 1 << 30
+
+
+class ConnectionOwner(Protocol):
+    """What a connection needs from the engine."""
+
+    def session_ended(self, session: Session, now: float) -> None:
+        """Take note that `session.outcome` is set."""
+        ...
+
+    def connection_ended(self, connection: ClientConnection) -> None:
+        """Take note that no session of `connection` is left."""
+        ...
+
+    def feedback_is_up(self) -> bool:
+        """Return whether any intercept link is established."""
+        ...
+
+    def buffers_are_full(self) -> bool:
+        """Return whether the total buffer limit is reached."""
+        ...
+
+    def reschedule(self, item: Session | ClientConnection) -> None:
+        """Look at the item's deadline again."""
+        ...
+
+
+class ClientConnection:
+    """Feeds each piece of the client's stream to every mirror session, and finds holes in it."""
+
+    __slots__ = ("_config", "_counters", "_gap_since", "_owner", "isn", "key", "sessions", "stream", "timer_at")
+
+    def __init__(
+        self, key: ClientKey, isn: int, config: MirrorConfig, counters: EngineCounters, owner: ConnectionOwner
+    ) -> None:
+        self.key = key
+        self.isn = isn
+        self.stream = ClientStream(isn)
+        self.sessions: list[Session] = []
+        self.timer_at = NEVER
+        self._gap_since = NEVER
+        self._config = config
+        self._counters = counters
+        self._owner = owner
+
+    def receive(self, segment: Segment, packet: memoryview, now: float) -> None:
+        """Take in one captured segment of this connection (the first SYN included)."""
+        if segment.flags & RST:
+            self._receive_reset(segment, now)
+            return
+        stream = self.stream
+        duplicate = stream.duplicate_bytes
+        next_seq = stream.next_seq
+        was_finished = stream.finished
+        try:
+            pieces = stream.receive(segment, packet)
+        except OverflowError:
+            self._counters.discarded += segment.captured_len
+            self.end_sessions("capture_gap", now)
+            return
+        self._counters.duplicate += stream.duplicate_bytes - duplicate
+        for octets, seen in pieces:
+            self._counters.accepted += len(octets)
+            for session in self.sessions:
+                session.queue(octets, seen)
+        if stream.finished and not was_finished:
+            for session in self.sessions:
+                session.finish(stream.fin_seen)
+        self._watch_hole(next_seq, now)
+        self._advance(now)
+
+    def _receive_reset(self, segment: Segment, now: float) -> None:
+        self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
+        ahead = seq_diff(segment.seq, self.stream.next_seq)
+        if not 0 <= ahead < _MAX_WINDOW:
+            return  # the online host ignores it as well (RFC 5961, section 3.2)
+        if ahead or self.stream.has_hole:
+            self.end_sessions("capture_gap", now)
+        else:
+            self.client_gone(now)
+
+    def client_gone(self, now: float) -> None:
+        """The client has reset the connection or reused its ports: nothing follows what was captured."""
+        for session in self.sessions:
+            session.reset()
+        self._advance(now)
+
+    def _watch_hole(self, next_seq: int, now: float) -> None:
+        stream = self.stream
+        if not stream.has_hole:
+            self._gap_since = NEVER
+        elif self._gap_since == NEVER or stream.next_seq != next_seq:
+            self._gap_since = now
+            self._owner.reschedule(self)
+
+    def _advance(self, now: float) -> None:
+        limit = self._config.session_buffer_bytes
+        full = self.stream.held_bytes > limit or self._owner.buffers_are_full()
+        for session in self.sessions[:]:
+            session.active_at = now
+            session.advance(now)
+            if not session.outcome and (session.buffered > limit or (full and session.buffered)):
+                session.end("shed_memory", now)
+            self._owner.reschedule(session)
+
+    def end_sessions(self, outcome: str, now: float) -> None:
+        """End whatever is still being mirrored."""
+        for session in self.sessions[:]:
+            session.end(outcome, now)
+
+    # -- what a session needs from its owner ----------------------------------------------------------------
+
+    def session_ended(self, session: Session, now: float) -> None:
+        """Drop the session; with the last one the connection goes too."""
+        self.sessions.remove(session)
+        self._owner.session_ended(session, now)
+        if not self.sessions:
+            self._counters.discarded += self.stream.held_bytes
+            self._owner.connection_ended(self)
+
+    def feedback_is_up(self) -> bool:
+        """Return whether any intercept link is established."""
+        return self._owner.feedback_is_up()
+
+    # -- timers ---------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Return when an open hole becomes a capture gap."""
+        return self._gap_since + self._config.gap_timeout_s if self.sessions else NEVER
+
+    def handle_timer(self, now: float) -> None:
+        """Give up a stream whose hole nobody filled."""
+        self.end_sessions("capture_gap", now)

@@ -1,0 +1,55 @@
+"""Limits and timing of the mirror engine; every limit is named here once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["MirrorConfig"]
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    """How the engine mirrors. Times in seconds, sizes in bytes."""
+
+    copies: int = 1
+    """Mirror sessions per client connection."""
+
+    ratio_percent: float = 100.0
+    """Share of client connections that are mirrored."""
+
+    hold_limit_s: float = 5.0
+    """Longest wait for a response of the target before the next turn is released without it."""
+
+    quiet_min_s: float = 0.01
+    quiet_max_s: float = 1.0
+    """Bounds of the adaptive silence after which a response of other length counts as complete."""
+
+    gap_timeout_s: float = 30.0
+    """How long a hole in the captured client stream may stay open; the client's own retransmission may fill it."""
+
+    idle_timeout_s: float = 7200.0
+    """Silence after which a session is given up."""
+
+    close_timeout_s: float = 60.0
+    """How long a fully delivered session waits for the target's FIN after the client's."""
+
+    max_sessions: int = 100_000
+    """Concurrent mirror sessions; further ones are shed."""
+
+    session_buffer_bytes: int = 64 * _MIB
+    """Client bytes held for one session (waiting for release, the target's window or acknowledgement)."""
+
+    total_buffer_bytes: int = 512 * _MIB
+    """Client bytes held for all sessions together."""
+
+    syn_retries: int = 5
+    data_retries: int = 8
+    """Retransmissions of one segment before the target counts as unreachable or stalled."""
+
+    max_segment_bytes: int = 1460
+    """Largest payload per packet to the target; the target's own MSS may lower it."""
+
+    delayed_ack_s: float = 0.01
+    """How long an acknowledgement may wait for client data to ride on."""

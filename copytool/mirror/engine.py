@@ -1,0 +1,304 @@
+"""The mirror engine: captured segments, response records and time in; packets and events out.
+
+Four things drive it, and none of them is called from here: whoever captures calls receive_segment(), the link calls
+receive_response() and set_feedback(), the clock calls handle_timer() at next_timer(), and after any of them the caller
+drains packets_to_send() and next_event(). Time is a parameter, in seconds of any monotonic clock.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..link.records import ResponseRecord
+from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment, build_segment, parse_segment
+from .client import ClientConnection, ClientKey
+from .config import MirrorConfig
+from .counters import EngineCounters
+from .mapping import ClientNetwork, MirrorKey, Sampler
+from .sender import Sender
+from .session import Session
+from .timers import TimerQueue
+
+__all__ = ["MAX_EVENTS", "MAX_REMEMBERED", "Engine", "SessionEnded", "TargetMap"]
+
+MAX_REMEMBERED = 65536
+"""Connections that are not mirrored (any more) and would be counted twice if forgotten; the oldest go first."""
+
+MAX_EVENTS = 4096
+"""Events kept for next_event(); a caller that does not ask loses the oldest."""
+
+TargetMap = dict[tuple[bytes | None, int], tuple[bytes, int]]
+"""(online address or None for any, online port) -> (target address, target port); addresses packed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A session has its final outcome."""
+
+    client: tuple[bytes, int]
+    """Packed address and port of the client."""
+
+    mirror: MirrorKey
+    """Mirror address and port, target address and port."""
+
+    outcome: str
+    """A key of outcome.OUTCOMES."""
+
+    turns: int
+    """Requests released to the target."""
+
+    delivered_bytes: int
+    """Client bytes that the target acknowledged."""
+
+    response_bytes: int
+    """Response octets of the target."""
+
+    duration_s: float
+    """From the client's SYN to the end of the mirror session."""
+
+
+class Engine:
+    """Mirrors the client connections to `targets` from `network`, within the limits of `config`."""
+
+    def __init__(self, targets: TargetMap, network: ClientNetwork, config: MirrorConfig) -> None:
+        self.config = config
+        self.counters = EngineCounters()
+        self._targets = targets
+        self._target_set = frozenset(targets.values())
+        self._network = network
+        self._sampler = Sampler(config.ratio_percent)
+        self._segment = Segment()
+        self._connections: dict[ClientKey, ClientConnection] = {}
+        self._sessions: dict[MirrorKey, Session] = {}
+        self._remembered: dict[ClientKey, tuple[str, int]] = {}
+        self._timers = TimerQueue()
+        self._outbox: list[bytes] = []
+        self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
+        self._feedback = False
+
+    # -- in -------------------------------------------------------------------------------------------------
+
+    def receive_segment(self, packet: memoryview, now: float) -> None:
+        """Take in one captured packet, from its IP header."""
+        counters = self.counters
+        counters.client_packets += 1
+        segment = self._segment
+        reason = parse_segment(segment, packet)
+        if reason:
+            counters.dropped[DROP_REASONS[reason]] += 1
+            return
+        online, port = segment.dst, segment.dst_port
+        target = self._targets.get((online, port)) or self._targets.get((None, port))
+        if target is None or segment.flags & (SYN | ACK) == SYN | ACK:
+            counters.dropped["not_mapped"] += 1
+            return
+        counters.captured += segment.captured_len
+        if segment.src in self._network:
+            counters.ignored["from_client_network"] += segment.captured_len
+            return
+        key = (segment.src, segment.src_port, online, port)
+        connection = self._connections.get(key)
+        if segment.flags & SYN and (connection is None or connection.isn != segment.seq):
+            if connection is not None:
+                self._supersede(connection, now)
+            connection = self._open(key, target, now)
+        if connection is not None:
+            connection.receive(segment, packet, now)
+        else:
+            self._ignore(key)
+
+    def receive_response(self, record: ResponseRecord, now: float) -> None:
+        """Take in one response record from a link."""
+        self.counters.responses += 1
+        session = self._sessions.get((record.mirror, record.mirror_port, record.target, record.target_port))
+        if session is not None:
+            session.receive_response(record, now)
+            self._timers.update(session)
+        else:
+            self._reset_unknown(record)
+
+    def set_feedback(self, up: bool, now: float) -> None:
+        """Say whether any intercept link is established; without one no new session is mirrored."""
+        if up and not self._feedback:
+            for session in self._sessions.values():
+                session.sender.expedite(now)
+                self._timers.update(session)
+        self._feedback = up
+
+    def shut_down(self, now: float) -> None:
+        """End every session; the target gets an RST for each."""
+        for session in list(self._sessions.values()):
+            session.end("aborted", now)
+
+    # -- out ------------------------------------------------------------------------------------------------
+
+    def packets_to_send(self) -> list[bytes]:
+        """Return the IP packets to send now, in order; each goes to one of the targets."""
+        packets = self._outbox[:]
+        self._outbox.clear()
+        return packets
+
+    def next_event(self) -> SessionEnded | None:
+        """Return the oldest event not yet fetched, or None."""
+        return self._events.popleft() if self._events else None
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._timers.next_timer()
+
+    def handle_timer(self, now: float) -> None:
+        """Act on every deadline that has come."""
+        self._timers.handle_due(now)
+
+    # -- status ---------------------------------------------------------------------------------------------
+
+    def sessions(self) -> Iterator[Session]:
+        """Iterate over the active sessions."""
+        return iter(self._sessions.values())
+
+    def gauges(self) -> tuple[int, int]:
+        """Return (octets held behind holes, octets buffered in sessions), counted afresh."""
+        streams = {session.connection.stream for session in self._sessions.values()}
+        return sum(s.held_bytes for s in streams), sum(s.buffered for s in self._sessions.values())
+
+    def status(self) -> dict[str, Any]:
+        """Return the counters as JSON-able data."""
+        held, buffered = self.gauges()
+        return self.counters.to_json(held, buffered)
+
+    def imbalance(self) -> list[str]:
+        """Return the accounting invariants that do not hold; empty when everything adds up."""
+        return self.counters.imbalance(*self.gauges())
+
+    # -- what a connection needs from its owner -------------------------------------------------------------
+
+    def session_ended(self, session: Session, now: float) -> None:
+        """Drop the session and tell whoever listens."""
+        del self._sessions[session.key]
+        self._events.append(
+            SessionEnded(
+                client=session.connection.key[:2],
+                mirror=session.key,
+                outcome=session.outcome,
+                turns=session.turns,
+                delivered_bytes=session.sender.delivered,
+                response_bytes=session.sender.received,
+                duration_s=now - session.opened_at,
+            )
+        )
+
+    def connection_ended(self, connection: ClientConnection) -> None:
+        """Drop the connection, unless its ports were reused and the table holds the newer one."""
+        if self._connections.get(connection.key) is connection:
+            del self._connections[connection.key]
+            self._remember(connection.key, "no_session", connection.isn)
+
+    def feedback_is_up(self) -> bool:
+        """Return whether any intercept link is established."""
+        return self._feedback
+
+    def buffers_are_full(self) -> bool:
+        """Return whether the total buffer limit is reached."""
+        counters = self.counters
+        buffered = counters.queued - counters.delivered - counters.undelivered_total
+        return buffered > self.config.total_buffer_bytes
+
+    def reschedule(self, item: Session | ClientConnection) -> None:
+        """Look at the item's deadline again."""
+        self._timers.update(item)
+
+    # -- inside ---------------------------------------------------------------------------------------------
+
+    def _open(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
+        """Start to mirror a connection whose SYN was captured; None if it is not mirrored."""
+        isn = self._segment.seq
+        remembered = self._remembered.get(key)
+        if remembered is not None and remembered[1] == isn:
+            return None  # the SYN again, of a connection that was counted already
+        declined = self._reason_to_decline(key)
+        if declined:
+            self.counters.decline_sessions(declined, self.config.copies)
+            self._remember(key, "sampled_out" if declined == "sampled_out" else "no_session", isn)
+            return None
+        self._remembered.pop(key, None)
+        connection = ClientConnection(key, isn, self.config, self.counters, self)
+        for copy in range(self.config.copies):
+            mirror = self._network.choose(key[0], key[1], copy, *target, self._sessions)
+            if mirror is None:
+                self.counters.decline_sessions("no_address", 1)
+            else:
+                connection.sessions.append(self._open_session(mirror, connection, now))
+        if not connection.sessions:
+            self._remember(key, "no_session", isn)
+            return None
+        self._connections[key] = connection
+        return connection
+
+    def _reason_to_decline(self, key: ClientKey) -> str:
+        if not self._sampler.chooses(key[0], key[1]):
+            return "sampled_out"
+        if not self._feedback:
+            return "no_feedback"
+        if len(self._sessions) + self.config.copies > self.config.max_sessions:
+            return "shed_sessions"
+        return ""
+
+    def _open_session(self, mirror: MirrorKey, connection: ClientConnection, now: float) -> Session:
+        syn = self._segment
+        sender = Sender(
+            mirror, syn.seq, syn.mss, syn.window_scale, self.config, self._outbox, self.counters.sender
+        )
+        session = Session(mirror, connection, sender, self.config, self.counters, now)
+        self._sessions[mirror] = session
+        self.counters.open_session()
+        sender.open(now)
+        self._timers.update(session)
+        return session
+
+    def _supersede(self, connection: ClientConnection, now: float) -> None:
+        """The client reuses its ports: the old sessions drain on their own, the new one gets the key."""
+        del self._connections[connection.key]
+        if not connection.stream.finished:
+            connection.client_gone(now)
+
+    def _ignore(self, key: ClientKey) -> None:
+        """Account for a segment that belongs to no mirrored connection."""
+        size = self._segment.captured_len
+        if not size:
+            return
+        remembered = self._remembered.get(key)
+        if remembered is not None:
+            reason = remembered[0]
+        else:
+            sampled = self._sampler.chooses(key[0], key[1])
+            reason = "midstream" if sampled else "sampled_out"
+            self.counters.decline_sessions("midstream_skipped" if sampled else reason, self.config.copies)
+            self._remember(key, reason, -1)
+        self.counters.ignored[reason] += size
+
+    def _remember(self, key: ClientKey, reason: str, isn: int) -> None:
+        remembered = self._remembered
+        remembered.pop(key, None)
+        while len(remembered) >= MAX_REMEMBERED:
+            del remembered[next(iter(remembered))]
+        remembered[key] = (reason, isn)
+
+    def _reset_unknown(self, record: ResponseRecord) -> None:
+        """Tell the target that a session is gone, e.g. one of a copy that was killed.
+
+        The RST is at the sequence number the target expects, so it counts at once (RFC 5961). Never with the
+        clients' own addresses: a session we do not know may then be a real client's.
+        """
+        self.counters.unknown_responses += 1
+        if record.flags & RST or not record.flags & ACK or record.mirror not in self._network:
+            return
+        if (record.target, record.target_port) in self._target_set:
+            self._outbox.append(
+                build_segment(
+                    record.mirror, record.target, record.mirror_port, record.target_port, record.ack, 0, RST, 0
+                )
+            )
+            self.counters.sender.resets += 1

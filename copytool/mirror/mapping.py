@@ -1,0 +1,109 @@
+"""From client addresses to the client network, and which clients are sampled.
+
+Both are decided by a 32-bit hash built from operations that classic BPF also has, so that the kernel can make
+the same decision and another copy host makes it alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from ..errors import ConfigError
+
+__all__ = ["ClientNetwork", "MirrorKey", "Sampler", "flow_hash"]
+
+MirrorKey = tuple[bytes, int, bytes, int]
+"""(mirror address, mirror port, target address, target port): identifies a session at the target."""
+
+_MASK32 = 0xFFFFFFFF
+_FIRST_PORT = 1024
+_PORTS = 65536 - _FIRST_PORT
+_STRIDE = 4099  # coprime to _PORTS, and far enough that clients counting ports up do not follow into it
+_MAX_TRIES = 512
+
+
+def flow_hash(address: bytes, port: int) -> int:
+    """Return a uniform 32-bit hash of a packed address and a port (murmur3's finaliser over folded words)."""
+    value = port * 0x9E3779B1 & _MASK32
+    for start in range(0, len(address), 4):
+        value ^= int.from_bytes(address[start : start + 4], "big")
+        value = (value ^ value >> 16) * 0x85EBCA6B & _MASK32
+        value = (value ^ value >> 13) * 0xC2B2AE35 & _MASK32
+        value ^= value >> 16
+    return value
+
+
+class Sampler:
+    """Chooses a fixed share of client connections; the same address and port is always chosen alike."""
+
+    __slots__ = ("_threshold",)
+
+    def __init__(self, ratio_percent: float) -> None:
+        self._threshold = round(ratio_percent / 100 * 0x100000000)
+
+    def chooses(self, address: bytes, port: int) -> bool:
+        """Return whether the connection from this client address and port is mirrored."""
+        return flow_hash(address, port) < self._threshold
+
+
+class ClientNetwork:
+    """The addresses that mirrored sessions come from.
+
+    A client keeps one address (its copies get the next ones), and its port when that is free; the caller says
+    which keys are taken. `ranges` are (first packed address, count), all usable as hosts' addresses. Without any,
+    clients keep their own addresses.
+    """
+
+    __slots__ = ("_ranges", "_totals")
+
+    def __init__(self, ranges: Sequence[tuple[bytes, int]]) -> None:
+        self._ranges: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
+        for first, count in ranges:
+            self._ranges[len(first)].append((int.from_bytes(first, "big"), count))
+        self._totals = {size: sum(count for _, count in pairs) for size, pairs in self._ranges.items()}
+
+    @property
+    def keeps_clients(self) -> bool:
+        """Whether mirrored sessions keep the clients' own addresses."""
+        return not any(self._totals.values())
+
+    def __contains__(self, address: bytes) -> bool:
+        number = int.from_bytes(address, "big")
+        return any(first <= number < first + count for first, count in self._ranges[len(address)])
+
+    def check_family(self, target: bytes) -> None:
+        """Raise ConfigError if no address has the family of the packed address `target`."""
+        if not self.keeps_clients and not self._totals[len(target)]:
+            family = "IPv4" if len(target) == 4 else "IPv6"
+            raise ConfigError(f"-c has no {family} address, but -x has an {family} target; add one to -c")
+
+    def choose(
+        self, client: bytes, port: int, copy: int, target: bytes, target_port: int, taken: Container[MirrorKey]
+    ) -> MirrorKey | None:
+        """Return a free key for copy number `copy` of a client connection, or None if none was found.
+
+        Tries the client's own port first, then others in a fixed order, _MAX_TRIES in all.
+        """
+        total = self._totals[len(target)]
+        if total:
+            mirror = self._address((flow_hash(client, 0) + copy) % total, len(target))
+            sharing = copy // total  # copies beyond the addresses share one, ports apart
+        elif len(client) == len(target):
+            mirror, sharing = client, copy
+        else:
+            return None
+        if sharing:
+            port = _FIRST_PORT + (port + sharing * _STRIDE) % _PORTS
+        for _ in range(_MAX_TRIES):
+            key = (mirror, port, target, target_port)
+            if key not in taken:
+                return key
+            port = _FIRST_PORT + (port + _STRIDE) % _PORTS
+        return None
+
+    def _address(self, index: int, size: int) -> bytes:
+        for first, count in self._ranges[size]:
+            if index < count:
+                return (first + index).to_bytes(size, "big")
+            index -= count
+        raise IndexError(index)

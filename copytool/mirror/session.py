@@ -1,0 +1,217 @@
+"""One mirrored session: released client bytes go into its sender, the target's answers come back out."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Protocol
+
+from ..link.records import ResponseRecord
+from .config import MirrorConfig
+from .counters import EngineCounters
+from .mapping import MirrorKey
+from .release import ReleaseRule
+from .sender import CLOSED, OPEN, Sender
+from .stream import ClientStream
+from .timers import NEVER
+
+__all__ = ["Session", "SessionOwner"]
+
+
+class SessionOwner(Protocol):
+    """What a session needs from the client connection it mirrors."""
+
+    @property
+    def key(self) -> tuple[bytes, int, bytes, int]:
+        """Client address and port, online address and port."""
+        ...
+
+    @property
+    def stream(self) -> ClientStream:
+        """The client's byte stream."""
+        ...
+
+    def session_ended(self, session: Session, now: float) -> None:
+        """Take note that `session.outcome` is set."""
+        ...
+
+    def feedback_is_up(self) -> bool:
+        """Return whether any intercept link is established."""
+        ...
+
+
+class Session:
+    """The mirror of one client connection (one of its copies).
+
+    outcome: "" while active. pending_bytes: client octets not yet released.
+    """
+
+    __slots__ = (
+        "_config",
+        "_counters",
+        "_fin_released",
+        "_fin_seen",
+        "_pending",
+        "_reset",
+        "_rule",
+        "active_at",
+        "close_by",
+        "connection",
+        "key",
+        "opened_at",
+        "outcome",
+        "pending_bytes",
+        "queued",
+        "sender",
+        "timer_at",
+    )
+
+    def __init__(
+        self,
+        key: MirrorKey,
+        connection: SessionOwner,
+        sender: Sender,
+        config: MirrorConfig,
+        counters: EngineCounters,
+        now: float,
+    ) -> None:
+        self.key = key
+        self.connection = connection
+        self.sender = sender
+        self.opened_at = now
+        self.active_at = now
+        self.close_by = NEVER
+        self.outcome = ""
+        self.pending_bytes = 0
+        self.queued = 0
+        self.timer_at = NEVER
+        self._pending: deque[tuple[bytes, int]] = deque()
+        self._fin_seen = -1
+        self._fin_released = False
+        self._reset = False
+        self._config = config
+        self._counters = counters
+        self._rule = ReleaseRule(config, counters.release)
+
+    @property
+    def buffered(self) -> int:
+        """Client octets held for this session."""
+        return self.pending_bytes + self.sender.buffered
+
+    @property
+    def turns(self) -> int:
+        """Requests released so far."""
+        return self._rule.turns
+
+    # -- from the client ------------------------------------------------------------------------------------
+
+    def queue(self, octets: bytes, seen: int) -> None:
+        """Append in-order client octets that were sent after `seen` response octets; advance() releases them."""
+        self._pending.append((octets, seen))
+        size = len(octets)
+        self.pending_bytes += size
+        self.queued += size
+        self._counters.queued += size
+
+    def finish(self, seen: int) -> None:
+        """The client's FIN is in order; it was sent after `seen` response octets."""
+        self._fin_seen = seen
+
+    def reset(self) -> None:
+        """The client sent an RST, or is known to be gone: reset the target once everything is delivered."""
+        self._reset = True
+
+    # -- from the target ------------------------------------------------------------------------------------
+
+    def receive_response(self, record: ResponseRecord, now: float) -> None:
+        """Take in what the target said in this session."""
+        self.active_at = now
+        delivered = self.sender.delivered
+        self.sender.receive(record, now)
+        self._counters.delivered += self.sender.delivered - delivered
+        self._rule.note_received(self.sender.received, now)
+        self.advance(now)
+
+    # -- progress -------------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Release what may be released, send what may be sent, end if everything is done."""
+        if self.outcome:
+            return
+        sender = self.sender
+        if sender.state == OPEN:
+            self._release(now)
+        sender.transmit(now)
+        if sender.state == CLOSED:
+            self.end(self._failure_outcome(), now)
+        elif self._reset and not self._pending and not sender.buffered and sender.state == OPEN:
+            self.end("mirrored", now)
+        elif self._fin_released and sender.fin_acked:
+            if sender.fin_received:
+                self.end("mirrored", now)
+            elif self.close_by == NEVER:
+                self.close_by = now + self._config.close_timeout_s
+
+    def _release(self, now: float) -> None:
+        pending = self._pending
+        rule = self._rule
+        rtt_s = self.sender.rtt.unbounded_rto_s()
+        while pending:
+            octets, seen = pending[0]
+            if not rule.may_release(seen, rtt_s, now):
+                return
+            pending.popleft()
+            self.pending_bytes -= len(octets)
+            self.sender.write(octets)
+        if self._fin_seen >= 0 and not self._fin_released and rule.may_release(self._fin_seen, rtt_s, now):
+            self._fin_released = True
+            self.sender.finish()
+
+    def _failure_outcome(self) -> str:
+        failure = self.sender.failure
+        if failure in ("target_unreachable", "target_stalled") and not self.connection.feedback_is_up():
+            return "no_feedback"
+        if failure in ("target_reset", "target_closed_early") and self._delivered_all():
+            return "mirrored"  # a server that answers the end of a connection with RST has read everything
+        return failure
+
+    def _delivered_all(self) -> bool:
+        ending = self._fin_seen >= 0 or self._reset
+        return ending and not self.buffered
+
+    def end(self, outcome: str, now: float) -> None:
+        """End the session with `outcome`; the target gets an RST unless both directions were closed."""
+        if self.outcome:
+            return
+        sender = self.sender
+        if not (sender.fin_acked and sender.fin_received):
+            sender.abort()
+        self.outcome = outcome
+        self._counters.undelivered[outcome] += self.buffered
+        self._counters.undelivered_total += self.buffered
+        self._counters.end_session(outcome)
+        self.connection.session_ended(self, now)
+
+    # -- timers ---------------------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Return the earliest deadline."""
+        if self.outcome:
+            return NEVER
+        return min(
+            self.sender.next_timer(),
+            self._rule.wake_at,
+            self.close_by,
+            self.active_at + self._config.idle_timeout_s,
+        )
+
+    def handle_timer(self, now: float) -> None:
+        """Act on whichever deadline has come."""
+        if self.outcome:
+            return
+        self.sender.handle_timer(now)
+        if self.close_by <= now:
+            self.end("mirrored", now)
+        elif self.active_at + self._config.idle_timeout_s <= now:
+            self.end("idle_timeout", now)
+        else:
+            self.advance(now)

@@ -1,0 +1,129 @@
+"""A client's byte stream, put together again from captured segments.
+
+Handles retransmissions, overlaps, reordering and sequence wrap. Of bytes captured twice the first copy wins.
+Each piece of the stream carries `seen`: how many response octets the client had acknowledged when it sent it,
+which is what the release rule needs to keep cause before effect.
+"""
+
+from __future__ import annotations
+
+from ..wire.segment import ACK, FIN, SYN, Segment
+from ..wire.seq import SEQ_MASK, seq_diff
+
+__all__ = ["MAX_HELD_PIECES", "ClientStream"]
+
+MAX_HELD_PIECES = 4096
+"""Out-of-order pieces held; a client that sends only every second octet cannot make insertion slow or memory grow."""
+
+
+class ClientStream:
+    """One direction of one connection.
+
+    next_seq: the next in-order sequence number. held_bytes: octets waiting behind a hole. finished: the FIN is in
+    order. fin_seen: response octets the client had seen with its FIN. duplicate_bytes: octets captured again.
+    """
+
+    __slots__ = (
+        "_fin_seq",
+        "_held",
+        "_response_base",
+        "_seen",
+        "duplicate_bytes",
+        "fin_seen",
+        "finished",
+        "held_bytes",
+        "next_seq",
+    )
+
+    def __init__(self, isn: int) -> None:
+        self.next_seq = (isn + 1) & SEQ_MASK
+        self.held_bytes = 0
+        self.finished = False
+        self.fin_seen = 0
+        self.duplicate_bytes = 0
+        self._fin_seq = -1
+        self._held: list[tuple[int, bytes, int]] = []
+        self._response_base = -1
+        self._seen = 0
+
+    @property
+    def has_hole(self) -> bool:
+        """Whether later octets, or the FIN, wait for earlier ones."""
+        return bool(self._held) or (self._fin_seq >= 0 and not self.finished)
+
+    def receive(self, segment: Segment, packet: memoryview) -> list[tuple[bytes, int]]:
+        """Take in one segment; return the pieces (octets, seen) that are now in order.
+
+        Raises OverflowError when more than MAX_HELD_PIECES pieces wait behind a hole. A payload that the capture
+        cut short counts as missing from where it is cut.
+        """
+        seen = self._update_seen(segment)
+        pieces: list[tuple[bytes, int]] = []
+        length = segment.captured_len
+        seq = (segment.seq + ((segment.flags & SYN) >> 1)) & SEQ_MASK  # TCP Fast Open sends data with the SYN
+        if segment.flags & FIN and length == segment.payload_len and self._fin_seq < 0:
+            self._fin_seq = (seq + length) & SEQ_MASK
+            self.fin_seen = seen
+        if length:
+            start = segment.payload_start
+            self._insert(seq, packet[start : start + length], seen, pieces)
+        if self._fin_seq == self.next_seq:
+            self.finished = True
+        return pieces
+
+    def _update_seen(self, segment: Segment) -> int:
+        """Return how many response octets the client has seen; the first acknowledgement is the base."""
+        if not segment.flags & ACK:
+            return self._seen
+        if self._response_base < 0:
+            self._response_base = segment.ack
+            return 0
+        newer = seq_diff(segment.ack, (self._response_base + self._seen) & SEQ_MASK)
+        if newer > 0:
+            self._seen += newer
+            return self._seen
+        return max(self._seen + newer, 0)
+
+    def _insert(self, seq: int, payload: memoryview, seen: int, pieces: list[tuple[bytes, int]]) -> None:
+        ahead = seq_diff(seq, self.next_seq)
+        if ahead > 0:
+            self._hold(seq, bytes(payload), seen)
+            return
+        size = len(payload)
+        if -ahead >= size:
+            self.duplicate_bytes += size
+            return
+        self.duplicate_bytes -= ahead
+        self._deliver(bytes(payload[-ahead:]), seen, pieces)
+        while self._held:
+            held_seq, held, held_seen = self._held[0]
+            ahead = seq_diff(held_seq, self.next_seq)
+            if ahead > 0:
+                return
+            del self._held[0]
+            self.held_bytes -= len(held)
+            if -ahead >= len(held):
+                self.duplicate_bytes += len(held)
+            else:
+                self.duplicate_bytes -= ahead
+                self._deliver(held[-ahead:], held_seen, pieces)
+
+    def _deliver(self, octets: bytes, seen: int, pieces: list[tuple[bytes, int]]) -> None:
+        self.next_seq = (self.next_seq + len(octets)) & SEQ_MASK
+        pieces.append((octets, seen))
+
+    def _hold(self, seq: int, payload: bytes, seen: int) -> None:
+        """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""
+        held = self._held
+        index = len(held)
+        while index and seq_diff(held[index - 1][0], seq) > 0:
+            index -= 1
+        if index:
+            before_seq, before, _ = held[index - 1]
+            if seq_diff(seq, before_seq) + len(payload) <= len(before):
+                self.duplicate_bytes += len(payload)
+                return
+        if len(held) >= MAX_HELD_PIECES:
+            raise OverflowError("too many pieces behind a hole")
+        held.insert(index, (seq, payload, seen))
+        self.held_bytes += len(payload)

@@ -1,0 +1,59 @@
+"""A timer queue: one deadline per item, cost independent of how many idle items wait."""
+
+from __future__ import annotations
+
+import heapq
+from typing import Protocol
+
+__all__ = ["NEVER", "Timed", "TimerQueue"]
+
+NEVER = float("inf")
+
+
+class Timed(Protocol):
+    """An item with a deadline."""
+
+    timer_at: float
+    """When the queue will next look at the item; kept by the queue, NEVER when it is not queued."""
+
+    def next_timer(self) -> float:
+        """Return the item's real deadline, or NEVER."""
+        ...
+
+    def handle_timer(self, now: float) -> None:
+        """Act on the deadline."""
+        ...
+
+
+class TimerQueue:
+    """A heap with lazy updates: a deadline that moves later (the usual case) costs nothing until it comes up."""
+
+    __slots__ = ("_heap", "_serial")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timed]] = []
+        self._serial = 0
+
+    def update(self, item: Timed) -> None:
+        """Note that the deadline of `item` may have changed."""
+        when = item.next_timer()
+        if when < item.timer_at:
+            item.timer_at = when
+            self._serial += 1
+            heapq.heappush(self._heap, (when, self._serial, item))
+
+    def next_timer(self) -> float:
+        """Return when handle_due has something to look at, or NEVER."""
+        return self._heap[0][0] if self._heap else NEVER
+
+    def handle_due(self, now: float) -> None:
+        """Call handle_timer of every item whose deadline has come."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            when, _, item = heapq.heappop(heap)
+            if when != item.timer_at:
+                continue  # superseded by an earlier entry
+            item.timer_at = NEVER
+            if item.next_timer() <= now:
+                item.handle_timer(now)
+            self.update(item)

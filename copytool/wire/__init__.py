@@ -1,0 +1,1 @@
+"""Pure functions on packet bytes: sequence arithmetic, checksums, TCP/IP headers."""
