@@ -1,0 +1,177 @@
+#!/usr/bin/python
+"""Ansible module: the root file system that the lab's hosts share."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: copytool_lab_rootfs
+short_description: Build or remove the root file system of the copytool lab's hosts
+description:
+  - Builds a Debian root file system with mmdebstrap, once for each release and set of packages.
+  - It is built under another name and renamed when complete, under a lock that ends with the build's last process,
+    so that a build that was killed is done again and two labs do not build at once.
+options:
+  state:
+    description: Whether the root file system is to be there; V(absent) removes the whole cache.
+    type: str
+    choices: [present, absent]
+    default: present
+  release:
+    description: The Debian release.
+    type: str
+    default: bookworm
+  packages:
+    description: The packages to install.
+    type: list
+    elements: str
+    default: []
+  mirror:
+    description: Where to get packages from, when it is not mmdebstrap's default.
+    type: str
+    default: ''
+  cache_dir:
+    description: Directory that holds the root file systems.
+    type: path
+    required: true
+  timeout_s:
+    description: How long to wait for a build that another run has begun.
+    type: int
+    default: 600
+attributes:
+  check_mode:
+    support: full
+    description: Says whether it would build.
+  diff_mode:
+    support: full
+    description: Names what would be built or removed.
+author:
+  - copytool
+"""
+
+EXAMPLES = r"""
+- name: Build the root file system
+  copytool_lab_rootfs:
+    release: bookworm
+    packages: [systemd-sysv, openssh-server]
+    cache_dir: /var/cache/copytool-lab
+"""
+
+RETURN = r"""
+path:
+  description: Where the root file system is.
+  type: str
+  returned: when state is present
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lab_mounts import MountError, unmount_below
+from ansible.module_utils.lab_processes import TAG, ProcessesSurviveError, has_tag, kill
+from ansible.module_utils.lab_rootfs_plan import build_command, name, recipe
+
+_POLL_S = 0.5
+
+
+class BuildError(Exception):
+    """The root file system cannot be built; the message says why."""
+
+
+def build(params: dict[str, Any], target: Path) -> bool:
+    """Build what is missing; tell whether anything was."""
+    cache = target.parent
+    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with lock(cache / "lock", params["timeout_s"]) as handle:
+        if target.exists():
+            return False
+        partial = target.with_suffix(".partial")
+        discard(partial)
+        command = build_command(recipe(params["release"], params["packages"]), partial, params["mirror"])
+        environment = {**os.environ, TAG: str(cache), "LC_ALL": "C.UTF-8"}
+        result = subprocess.run(
+            command, env=environment, pass_fds=[handle], capture_output=True, text=True, check=False
+        )
+        if result.returncode != 0:
+            discard(partial)
+            raise BuildError(f"mmdebstrap failed:\n{last_lines(result.stderr)}")
+        partial.chmod(0o755)
+        os.sync()
+        partial.rename(target)
+    return True
+
+
+def remove(cache: Path) -> None:
+    """End builds that still run and remove the cache."""
+    kill(has_tag(str(cache)), "root file system build")
+    unmount_below(cache)
+    shutil.rmtree(cache)
+
+
+def discard(partial: Path) -> None:
+    """Remove what a killed build left."""
+    if partial.exists():
+        unmount_below(partial)
+        shutil.rmtree(partial)
+
+
+@contextmanager
+def lock(path: Path, timeout_s: int) -> Iterator[int]:
+    """Hold the lock of the cache. A child that inherits the descriptor holds it too."""
+    deadline = time.monotonic() + timeout_s
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BuildError(f"{path} is held for {timeout_s} s: see who with 'fuser {path}'") from None
+                time.sleep(_POLL_S)
+        yield file.fileno()
+
+
+def last_lines(text: str, count: int = 8) -> str:
+    """The end of a long output."""
+    return "\n".join(text.splitlines()[-count:])
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "release": {"type": "str", "default": "bookworm"},
+            "packages": {"type": "list", "elements": "str", "default": []},
+            "mirror": {"type": "str", "default": ""},
+            "cache_dir": {"type": "path", "required": True},
+            "timeout_s": {"type": "int", "default": 600},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    cache = Path(params["cache_dir"])
+    try:
+        if params["state"] == "absent":
+            changed = cache.exists()
+            if changed and not module.check_mode:
+                remove(cache)
+            module.exit_json(changed=changed, diff={"prepared": f"remove {cache}\n" if changed else ""})
+        target = cache / name(recipe(params["release"], params["packages"]))
+        changed = not target.exists()
+        if changed and not module.check_mode:
+            changed = build(params, target)
+    except (BuildError, MountError, ProcessesSurviveError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=changed, path=str(target), diff={"prepared": f"build {target}\n" if changed else ""})
+
+
+if __name__ == "__main__":
+    main()
