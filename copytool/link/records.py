@@ -27,10 +27,10 @@ class ResponseRecord:
 
     mirror, target: packed addresses (the response's destination and source); with the ports, the session's key.
     ack: newest acknowledgement number; valid if flags has ACK. end: newest sequence number after the response's
-    data, SYN and FIN. control_seq: sequence number of the RST, else of the SYN; valid if flags has either. window: as on the wire, of the
-    segment with the newest ack. flags: the union of the segments' SYN, FIN, RST and ACK. data_segments: how many
-    carried payload or FIN. duplicate_acks: how many repeated the newest ack without payload (RFC 5681, section 2).
-    mss, window_scale: SYN options; 0 and -1 where absent.
+    data, SYN and FIN. control_seq: sequence number of the RST, else of the SYN; valid if flags has either.
+    window: as on the wire, of the segment with the newest ack. flags: the union of the segments' SYN, FIN, RST
+    and ACK. data_segments: how many carried payload or FIN. duplicate_acks: how many repeated the newest ack
+    without payload (RFC 5681, section 2). mss, window_scale: SYN options; 0 and -1 where absent.
     """
 
     __slots__ = (

@@ -25,9 +25,7 @@ class Share:
         self.networks = networks
         self.targets = frozenset(targets)
         # (address length, shift, prefix): one shift and one comparison per network and response
-        self._matchers = [
-            (net.max_prefixlen // 8, net.max_prefixlen - net.prefixlen, _prefix(net)) for net in networks
-        ]
+        self._matchers = [(net.max_prefixlen // 8, net.max_prefixlen - net.prefixlen, _prefix(net)) for net in networks]
 
     def owns(self, mirror: bytes) -> bool:
         """Return whether the packed address `mirror` is in one of the client networks."""

@@ -38,9 +38,9 @@ class EngineCounters:
         "responses",
         "seen",
         "sender",
-        "unknown_responses",
         "undelivered",
         "undelivered_total",
+        "unknown_responses",
     )
 
     def __init__(self) -> None:

@@ -248,9 +248,7 @@ class Engine:
 
     def _open_session(self, mirror: MirrorKey, connection: ClientConnection, now: float) -> Session:
         syn = self._segment
-        sender = Sender(
-            mirror, syn.seq, syn.mss, syn.window_scale, self.config, self._outbox, self.counters.sender
-        )
+        sender = Sender(mirror, syn.seq, syn.mss, syn.window_scale, self.config, self._outbox, self.counters.sender)
         session = Session(mirror, connection, sender, self.config, self.counters, now)
         self._sessions[mirror] = session
         self.counters.open_session()

@@ -1,8 +1,9 @@
 """The release rule: a client's bytes go to the target only after the responses that caused them.
 
-Theory of operation. `seen` counts the response octets a client had read when it sent a piece. A piece with a larger
-`seen` than the one before it opens a new turn. When a turn is released, the octets that either side had answered by then
-become the base, so a difference in one response does not shift the next turns. A turn that waits compares
+Theory of operation. `seen` counts the response octets a client had read when it sent a piece. A piece with a
+larger `seen` than the one before it opens a new turn. When a turn is released because the responses differ, the octets
+that either side had answered by then become the base, so one difference does not shift the next turns. A turn that
+waits compares
 
     share   = seen - base at online     what the online service answered since the base
     answer  = received - base at target what the target answered since
@@ -11,8 +12,8 @@ become the base, so a difference in one response does not shift the next turns. 
     answer != share   the responses differ; release when the target has been silent for the quiet time
     answer == 0       no response yet; release when the hold limit passes
 
-While every turn so far was released with answer == share the base stays at 0: it makes no difference for strict
-request/response, and with requests in flight in both directions it keeps the count exact.
+While answer == share for every turn the base stays at 0: that makes no difference for strict request/response, and
+with data in flight in both directions it keeps the count exact.
 The quiet time adapts to the session: a few round trips, and longer than the pauses its responses have shown.
 """
 
@@ -81,7 +82,7 @@ class ReleaseRule:
         self._answered_at = now
 
     def may_release(self, seen: int, rtt_s: float, now: float) -> bool:
-        """Return whether a piece sent after `seen` response octets may go; if not, `wake_at` says when to ask again."""
+        """Return whether a piece sent after `seen` response octets may go; `wake_at` says when to ask again."""
         self.wake_at = NEVER
         if seen <= self._turn_seen:
             self.turns = self.turns or 1

@@ -269,9 +269,7 @@ class Sender:
         if self._rto_at == NEVER:
             self._rto_at = now + self.rtt.rto_s()
 
-    def _emit(
-        self, flags: int, position: int, payload: bytes | bytearray, options: bytes = b"", seq: int = -1
-    ) -> None:
+    def _emit(self, flags: int, position: int, payload: bytes | bytearray, options: bytes = b"", seq: int = -1) -> None:
         mirror, mirror_port, target, target_port = self._key
         ack = 0
         if flags & ACK:

@@ -230,4 +230,4 @@ def build_segment(
         pseudo = _pack_pseudo6(src, dst, tcp_len, _TCP)
         ip = _pack_ipv6(0x60000000, tcp_len, _TCP, _TTL, src, dst)
     checksum = internet_checksum(pseudo, tcp, options, payload)
-    return b"%b%b%b%b%b%b" % (ip, tcp[:16], checksum.to_bytes(2, "big"), tcp[18:], options, payload)
+    return b"".join((ip, tcp[:16], checksum.to_bytes(2, "big"), tcp[18:], options, payload))
