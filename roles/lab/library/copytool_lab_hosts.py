@@ -128,9 +128,8 @@ def wait_until_running(hosts: Hosts, names: list[str], fresh: set[str], timeout_
             if not hosts.has_processes(name):
                 raise HostError(f"host {name} ended while booting; its console says:\n{hosts.log_tail(name)}")
             if time.monotonic() > deadline:
-                raise HostError(
-                    f"host {name} is '{state or 'silent'}' after {timeout_s} s; its console says:\n{hosts.log_tail(name)}"
-                )
+                found = f"host {name} is '{state or 'silent'}' after {timeout_s} s"
+                raise HostError(f"{found}; its console says:\n{hosts.log_tail(name)}")
             time.sleep(_POLL_S)
         if state == "degraded":
             message = f"host {name} is degraded, these units failed: {hosts.failed_units(name)}"

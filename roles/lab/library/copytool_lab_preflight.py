@@ -51,7 +51,10 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 _MIB = 1 << 20
-_OVERLAY_TRIAL = 'cd "$1" && mkdir lower upper work root && mount -t overlay trial -o lowerdir=lower,upperdir=upper,workdir=work root'
+_OVERLAY_TRIAL = """\
+cd "$1" && mkdir lower upper work root || exit
+mount -t overlay trial -o lowerdir=lower,upperdir=upper,workdir=work root
+"""
 
 
 class UnfitError(Exception):

@@ -4,9 +4,10 @@ Pure: no input, no output. A host is an overlay over the shared root file system
 the processes that run it: systemd-nspawn and the systemd inside.
 
 Wanted: ``{"lower": path, "hosts": {name: {"files": {path: {"content": str, "mode": str}}}}}``
-Current: ``{name: {"exists": bool, "lower": path or None, "files": {path: {"content": str or None, "mode": str or None}},
-"processes": bool, "running": bool}}`` where ``exists`` says that the host has a directory, ``lower`` what its mounted
-overlay lies on, ``processes`` that any process of it is alive and ``running`` that all are, in the right namespace.
+Current: ``{name: {"exists": bool, "lower": path or None, "files": {path: file}, "processes": bool, "running": bool}}``
+where ``exists`` says that the host has a directory, ``lower`` what its mounted overlay lies on, ``processes`` that any
+process of it is alive and ``running`` that all are, in the right namespace; a file has ``content`` and ``mode``, None
+when there is none.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class Hosts:
         target = self._root(name) / path.lstrip("/")
         target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, int(mode, 8)), "w") as file:
+        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, int(mode, 8)), "w") as file:
             os.fchmod(file.fileno(), int(mode, 8))
             file.write(content)
 

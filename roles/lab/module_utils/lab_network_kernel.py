@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.lab_mounts import unmount_below
 from ansible.module_utils.lab_processes import in_netns, kill
-from pyroute2 import IPRoute, netns
+from pyroute2 import IPRoute
+from pyroute2 import netns as namespaces
 
 NETNS_DIR = Path("/run/netns")
 _IFF_UP = 1
@@ -23,29 +25,37 @@ class Registry:
 
     def read(self) -> list[str]:
         """Names of the namespaces that the lab made."""
-        try:
-            return json.loads(self._path.read_text())["namespaces"]
-        except FileNotFoundError:
-            return []
+        return self._read()["namespaces"]
+
+    def made_directory(self) -> bool:
+        """Tell whether the lab's first namespace was the machine's first, so that even their directory is new."""
+        return self._read()["made_directory"]
 
     def add(self, name: str) -> None:
         """Note that the lab is about to make this namespace."""
-        names = self.read()
-        if name not in names:
-            self._write([*names, name])
+        noted = self._read()
+        if name not in noted["namespaces"]:
+            self._write(noted["namespaces"] + [name], noted["made_directory"] or not NETNS_DIR.exists())
 
     def discard(self, name: str) -> None:
         """Forget a namespace that is gone."""
-        names = [other for other in self.read() if other != name]
+        noted = self._read()
+        names = [other for other in noted["namespaces"] if other != name]
         if names:
-            self._write(names)
+            self._write(names, noted["made_directory"])
         else:
             self._path.unlink(missing_ok=True)
 
-    def _write(self, names: list[str]) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+    def _read(self) -> dict[str, Any]:
+        try:
+            return json.loads(self._path.read_text())
+        except FileNotFoundError:
+            return {"namespaces": [], "made_directory": False}
+
+    def _write(self, names: list[str], made_directory: bool) -> None:
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps({"namespaces": names}) + "\n")
+        partial.write_text(json.dumps({"namespaces": names, "made_directory": made_directory}) + "\n")
         partial.replace(self._path)
 
 
@@ -101,26 +111,20 @@ def _read_link(message: Any, addresses: dict[int, list[str]]) -> dict[str, Any]:
 
 def _add_netns(registry: Registry, netns: str) -> None:
     registry.add(netns)
-    _create_namespace(netns)
+    namespaces.create(netns)
 
 
 def _remove_netns(registry: Registry, netns: str) -> None:
     path = NETNS_DIR / netns
     if is_namespace(path):
-        inode = path.stat().st_ino
-        kill(in_netns(inode), f"network namespace {netns}")
-        _remove_namespace(netns)
+        kill(in_netns(path.stat().st_ino), f"network namespace {netns}")
+        namespaces.remove(netns)
     else:
         path.unlink(missing_ok=True)
+    if registry.made_directory() and NETNS_DIR.is_dir() and not any(NETNS_DIR.iterdir()):
+        unmount_below(NETNS_DIR)
+        NETNS_DIR.rmdir()
     registry.discard(netns)
-
-
-def _create_namespace(name: str) -> None:
-    netns.create(name)
-
-
-def _remove_namespace(name: str) -> None:
-    netns.remove(name)
 
 
 def _index(ip: IPRoute, link: str) -> int:

@@ -7,6 +7,7 @@ the host inside reboots: whoever started it has to start it again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
@@ -105,6 +106,8 @@ def remove_traces(prefix: str, name: str, root: Path) -> None:
         status = root.stat()
         (_NSPAWN_RUN_DIR / "locks" / f"inode-{status.st_dev}:{status.st_ino}").unlink(missing_ok=True)
     _remove_empty(_NSPAWN_RUN_DIR / "propagate" / machine(prefix, name))
+    for directory in ("locks", "propagate", "."):
+        _remove_empty(_NSPAWN_RUN_DIR / directory)
     for mount in _CGROUP_MOUNTS:
         group = Path(mount) / _cgroup(prefix, name)
         for directory, _, _ in os.walk(group, topdown=False):
@@ -117,10 +120,8 @@ def _cgroup(prefix: str, name: str) -> str:
 
 
 def _remove_empty(directory: Path) -> None:
-    try:
+    with contextlib.suppress(OSError):
         directory.rmdir()
-    except OSError:
-        pass
 
 
 def _environment(host_dir: Path) -> dict[str, str]:

@@ -37,7 +37,7 @@ def recipe(release: str, packages: list[str]) -> Recipe:
         "packages": sorted(set(packages)),
         "hooks": [
             f"printf '%s' '{SSHD_CONFIG}' > \"$1/etc/ssh/sshd_config.d/lab.conf\"",
-            f"for unit in {masks}; do ln -sf /dev/null \"$unit\"; done",
+            f'for unit in {masks}; do ln -sf /dev/null "$unit"; done',
             'rm -f "$1"/etc/ssh/ssh_host_* "$1/etc/machine-id" "$1/etc/resolv.conf" "$1/etc/hostname"',
             'echo LANG=C.UTF-8 > "$1/etc/default/locale"',
         ],

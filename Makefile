@@ -1,0 +1,43 @@
+# `make` says what there is.
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test lint unit infra down clean lock
+
+bin := .venv/bin
+playbook := $(bin)/ansible-playbook -i inventory/lab
+keep := $(if $(filter-out 0 no false,$(KEEP_ROOTFS)),-e lab_keep_rootfs=true)
+
+help: ## Say what there is
+	@printf 'copytool: mirror live TCP sessions onto a test copy of a service\n\n'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@printf '\nStart with "make lab": it needs Debian 12 or later, root (or sudo) and about 2 GB, and takes a few minutes once.\n'
+
+setup: ## Make .venv with all that is needed (done by the others when it is needed)
+	@scripts/setup
+
+lab: setup ## Make the lab, start the mirror and check that sessions arrive
+	@$(playbook) site.yml
+
+test: ## Set everything up and run every check and test
+	@scripts/test
+
+lint: setup ## Check style, types, playbooks and roles
+	@scripts/lint
+
+unit: setup ## Run the tests that need neither root nor the lab
+	@$(bin)/pytest tests/unit
+
+infra: setup ## Check the lab that runs: routes, daemons, mirrored sessions
+	@$(bin)/pytest tests/infra
+
+down: setup ## Remove every trace of the lab (KEEP_ROOTFS=1 keeps the root file system for next time)
+	@$(playbook) playbooks/teardown.yml $(keep)
+
+clean: ## Remove what was built in this directory; the lab must be down
+	@if [ -e .lab ]; then echo 'The lab is still there: run "make down" first.' >&2; exit 1; fi
+	rm -rf .venv .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: setup ## Renew requirements-dev.txt from requirements-dev.in
+	@$(bin)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	    --output-file=requirements-dev.txt requirements-dev.in
