@@ -21,7 +21,10 @@ RECORDS_PER_FRAME = (MAX_FRAME - 1) // RECORD_SIZE
 class ShareOwner(Protocol):
     """Whatever a share belongs to; intercept's daemon uses its link connections."""
 
-    share: Share | None
+    @property
+    def share(self) -> Share | None:
+        """The share it claims."""
+        ...
 
 
 class _Peer:

@@ -1,0 +1,1 @@
+"""The command line: arguments, configuration file, daemonising, exit statuses."""

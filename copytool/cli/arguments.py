@@ -1,0 +1,180 @@
+"""From arguments and configuration file to settings."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .. import __version__
+from ..errors import ConfigError
+from .options import COPY_OPTIONS, INTERCEPT_OPTIONS, Option
+
+__all__ = ["COMMANDS", "parse_arguments"]
+
+COMMANDS: dict[str, tuple[Option, ...]] = {"copy": COPY_OPTIONS, "intercept": INTERCEPT_OPTIONS}
+
+_EXIT_STATUSES = """\
+exit status:
+  0  done, or ended by SIGTERM or SIGINT
+  1  internal error
+  2  a flag, a value or the configuration file is wrong
+  3  the host refuses something: capability, interface, port, file; or no daemon answers
+"""
+
+_OVERVIEW = f"""\
+Mirrors live TCP sessions from a production service onto a test copy of it.
+
+  client ---> online: service, copytool copy          target: service under test
+                           |  sessions again, from 192.168.60.x    ^ | route for 192.168.60.0/24
+                           +---------------------------------------+ | via the assistant
+                           ^                                         v
+                           +---- response headers ---- assistant: copytool intercept
+
+example, in this order:
+  target#    ip route add 192.168.60.0/24 via 192.168.50.102
+  assistant# sysctl net.ipv4.ip_forward=0
+  assistant# copytool intercept -i ens18 -F 'tcp and src port 1025'
+  online#    copytool copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x
+  online#    copytool status
+
+{_EXIT_STATUSES}"""
+
+_COPY_EPILOG = f"""\
+examples:
+  copytool copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x
+  copytool copy -x 80-10.0.0.9:8080,443-10.0.0.9:8443 -s assistant1,assistant2:36525 -c 10.99.0.0/16 -r 20
+  copytool copy --config /etc/copytool/copy.toml
+
+The configuration file has a table [copy] whose keys are the long option names with underscores:
+  [copy]
+  map = ["1025-192.168.50.101:1025"]
+  intercept = ["192.168.50.102"]
+  client_network = ["192.168.60.x"]
+  ratio = 20
+
+signals: SIGTERM closes the mirrored sessions on the target and ends; SIGUSR1 logs the counters.
+
+{_EXIT_STATUSES}"""
+
+_INTERCEPT_EPILOG = f"""\
+examples:
+  copytool intercept -i ens18 -F 'tcp and src port 1025'
+  copytool intercept -i ens18 -F 'tcp and (src port 80 or src port 443)' -b 192.168.50.102 -p 36525
+
+The host must not forward packets (sysctl net.ipv4.ip_forward=0): that is what drops the responses.
+The configuration file has a table [intercept] whose keys are the long option names with underscores.
+
+signals: SIGTERM ends; SIGUSR1 logs the counters.
+
+{_EXIT_STATUSES}"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports errors as ConfigError: one line, without the usage text."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+
+def _parser() -> _Parser:
+    kind = argparse.RawDescriptionHelpFormatter
+    parser = _Parser(prog="copytool", description=_OVERVIEW, formatter_class=kind, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"copytool {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary, epilog in (
+        ("copy", "run on the online host: capture what clients send and mirror it", _COPY_EPILOG),
+        ("intercept", "run on the assistant host: report the target's response headers to copy", _INTERCEPT_EPILOG),
+    ):
+        command = commands.add_parser(
+            name, help=summary, description=summary, epilog=epilog, formatter_class=kind, allow_abbrev=False
+        )
+        command.add_argument("-C", "--config", metavar="FILE", help="TOML file with options; flags win over it")
+        for option in COMMANDS[name]:
+            _add_option(command, option)
+    status = commands.add_parser(
+        "status", help="print the counters of a running daemon", formatter_class=kind, allow_abbrev=False,
+        description="Prints the counters of the daemons that run on this host.", epilog=_EXIT_STATUSES,
+    )  # fmt: skip
+    status.add_argument("role", nargs="?", choices=tuple(COMMANDS), help="which daemon; default: those that run")
+    status.add_argument("--json", action="store_true", help="one JSON object (needs a role if both daemons run)")
+    status.add_argument("--control-socket", metavar="PATH", help="ask there instead of /run/copytool/ROLE/control.sock")
+    return parser
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    flags = [f"-{option.short}"] if option.short else []
+    flags.append(f"--{option.long}")
+    if option.parse is None:
+        parser.add_argument(*flags, dest=option.key, action="store_true", default=None, help=option.help)
+        return
+    shown = option.help
+    if option.default is not None:
+        text = option.default[0][0] if isinstance(option.default, list) else option.default
+        shown += f" (default {text:g})" if isinstance(text, float) else f" (default {text})"
+    action = "append" if option.is_list else "store"
+    help_text = shown.replace("%", "%%")
+    parser.add_argument(*flags, dest=option.key, metavar=option.metavar, action=action, help=help_text)
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return (command, values by key) with defaults filled in; raises ConfigError naming flag and value.
+
+    For `status` the values are argparse's; for the daemons every option's parsed value, None where it has no default.
+    """
+    namespace = vars(_parser().parse_args(arguments))
+    command = namespace.pop("command")
+    if command == "status":
+        return command, namespace
+    options = COMMANDS[command]
+    config = namespace.pop("config")
+    parsed = {option.key: option.default for option in options}
+    if config is not None:
+        parsed |= _read_config(Path(config), command, options)
+    for option in options:
+        given = namespace[option.key]
+        if given is not None:
+            parsed[option.key] = _parse(option, option.label, given)
+    return command, parsed
+
+
+def _read_config(path: Path, command: str, options: tuple[Option, ...]) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"-C (--config) {str(path)!r}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"-C (--config) {str(path)!r}: not TOML: {error}") from None
+    table = document.get(command)
+    if not isinstance(table, dict):
+        raise ConfigError(f"-C (--config) {str(path)!r}: it has no table [{command}]")
+    by_key = {option.key: option for option in options}
+    parsed = {}
+    for key, value in table.items():
+        if key not in by_key:
+            raise ConfigError(f"{path}: [{command}] has the unknown key {key!r}; known: {', '.join(sorted(by_key))}")
+        parsed[key] = _parse(by_key[key], f"{path}: [{command}] {key}", _from_toml(value))
+    return parsed
+
+
+def _from_toml(value: object) -> object:
+    if isinstance(value, list):
+        return [str(item) for item in value]
+    return value if isinstance(value, bool) else str(value)
+
+
+def _parse(option: Option, label: str, given: object) -> Any:
+    if option.parse is None:
+        if not isinstance(given, bool):
+            raise ConfigError(f"{label}: {given!r} is not true or false")
+        return given
+    if isinstance(given, list) and option.is_list:
+        given = ",".join(given)
+    if not isinstance(given, str):
+        raise ConfigError(f"{label}: {given!r} has the wrong type")
+    try:
+        return option.parse(given)
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error}") from None

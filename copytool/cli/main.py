@@ -1,0 +1,108 @@
+"""The copytool command."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import __version__
+from ..errors import ConfigError, CopytoolError
+from .arguments import parse_arguments
+from .daemonise import Background, PidFile, set_up_logging
+from .exit_status import ExitStatus
+from .status import format_status, print_status
+
+__all__ = ["entry_point", "main"]
+
+_log = logging.getLogger("copytool")
+
+
+class _Daemon(Protocol):
+    def status(self) -> dict[str, Any]: ...
+
+    def shut_down(self) -> None: ...
+
+
+def entry_point() -> None:
+    """Run the command and exit."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> ExitStatus:
+    """Run the command; return its exit status."""
+    try:
+        command, values = parse_arguments(arguments)
+        if command == "status":
+            print_status(values)
+            return ExitStatus.OK
+        return _run_daemon(command, values)
+    except CopytoolError as error:
+        print(f"copytool: {error}", file=sys.stderr)
+        return _exit_status(error)
+    except (BrokenPipeError, KeyboardInterrupt):
+        return ExitStatus.OK
+
+
+def _exit_status(error: CopytoolError) -> ExitStatus:
+    return ExitStatus.USAGE if isinstance(error, ConfigError) else ExitStatus.HOST
+
+
+def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
+    # Imported late: `copytool status` and mistakes in the arguments answer without waiting for netlink.
+    from ..io.copy_daemon import CopyDaemon
+    from ..io.intercept_daemon import InterceptDaemon
+    from ..io.loop import EventLoop
+    from .settings import copy_settings, intercept_settings
+
+    make_daemon: Callable[[EventLoop], _Daemon]
+    if command == "copy":
+        make_daemon = partial(CopyDaemon, copy_settings(values))
+    else:
+        make_daemon = partial(InterceptDaemon, intercept_settings(values))
+    background = Background() if values["daemon"] else None
+    try:
+        pid_path, log_path = values["pid_file"], values["log_file"]
+        if background is not None:
+            pid_path = pid_path or Path("/run/copytool") / command / "pid"
+            log_path = log_path or Path(f"/var/log/copytool-{command}.log")
+        set_up_logging(log_path, values["log_level"])
+        pid_file = PidFile(pid_path) if pid_path is not None else None
+        try:
+            loop = EventLoop()
+            _serve(make_daemon(loop), loop, command, background)
+        finally:
+            if pid_file is not None:
+                pid_file.remove()
+    except CopytoolError as error:
+        if background is None:
+            raise
+        background.fail(_exit_status(error), f"copytool: {error}")
+        return _exit_status(error)
+    return ExitStatus.OK
+
+
+def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | None) -> None:
+    from ..io.notify import notify_systemd
+
+    def log_status() -> None:
+        for line in format_status(daemon.status()):
+            _log.info("%s", line)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.on_signal(number, loop.stop)
+    loop.on_signal(signal.SIGUSR1, log_status)
+    if background is not None:
+        background.ready()
+    notify_systemd("READY=1")
+    _log.info("%s %s started; the link is not encrypted: keep it on a trusted network", command, __version__)
+    loop.run()
+    notify_systemd("STOPPING=1")
+    log_status()
+    daemon.shut_down()
+    loop.close()
+    _log.info("%s stopped", command)

@@ -1,0 +1,171 @@
+"""The options of each command, as data: the command line, the configuration file and the help come from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..io.settings import DEFAULT_LINK_PORT
+from ..mirror.config import MirrorConfig
+from . import values
+
+__all__ = ["COPY_OPTIONS", "INTERCEPT_OPTIONS", "Option"]
+
+_DEFAULTS = MirrorConfig()
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option. A switch has no `parse`; a list option takes commas and repetition."""
+
+    long: str
+    help: str
+    short: str = ""
+    metavar: str = ""
+    parse: Callable[[str], Any] | None = None
+    default: Any = None
+    is_list: bool = False
+
+    @property
+    def key(self) -> str:
+        """The option's name in the configuration file."""
+        return self.long.replace("-", "_")
+
+    @property
+    def label(self) -> str:
+        """The option's name in messages."""
+        return f"-{self.short} (--{self.long})" if self.short else f"--{self.long}"
+
+
+def _path(text: str) -> Path:
+    if not text or "\0" in text:
+        raise ConfigError(f"{text!r} is no file name")
+    return Path(text)
+
+
+def _filter(text: str) -> str:
+    if not text.strip():
+        raise ConfigError("the filter is empty; give a libpcap expression, like 'tcp and src port 1025'")
+    return text
+
+
+def _log_level(text: str) -> str:
+    if text not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"{text!r} is not debug, info, warning or error")
+    return text
+
+
+_PORT = values.integer(1, 65535)
+
+_COMMON = (
+    Option("control-socket", "unix socket that `copytool status` asks", metavar="PATH", parse=_path),
+    Option("daemon", "run in the background, with a pid file and a log file", short="d"),
+    Option("pid-file", "pid file; with -d /run/copytool/ROLE/pid unless given", "P", "PATH", _path),
+    Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
+    Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info"),
+)
+
+COPY_OPTIONS = (
+    Option(
+        "map",
+        "what is mirrored to where: [online-ip:]port-target-ip:port; without online-ip any address of this host",
+        "x",
+        "MAP,...",
+        values.parse_map,
+        is_list=True,
+    ),
+    Option(
+        "intercept",
+        "the intercepts that report the target's responses",
+        "s",
+        "HOST[:PORT],...",
+        values.parse_endpoints,
+        is_list=True,
+    ),
+    Option(
+        "client-network",
+        "addresses that mirrored sessions come from: 192.168.60.x, a CIDR network, an address, or a list. "
+        "They exist nowhere, and the target routes them to the assistant host",
+        "c",
+        "NET,...",
+        values.parse_client_networks,
+        is_list=True,
+    ),
+    Option(
+        "keep-client-addresses", "mirror from the clients' own addresses. Only with a target that cannot reach them"
+    ),
+    Option(
+        "ratio",
+        "per cent of client connections to mirror, chosen by a hash of client address and port",
+        "r",
+        "PERCENT",
+        values.number(0, 100, above=True),
+        100.0,
+    ),
+    Option("copies", "mirror sessions per client connection", "n", "N", values.integer(1, 1024), 1),
+    Option("interface", "capture only on these interfaces", "i", "IFACE,...", values.parse_interfaces, is_list=True),
+    Option("port", "port of an intercept that -s gives without one", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
+    Option(
+        "hold-limit",
+        "seconds to wait for a response of the target before the next request goes out without it",
+        metavar="S",
+        parse=values.number(0.01, 3600),
+        default=_DEFAULTS.hold_limit_s,
+    ),
+    Option(
+        "gap-timeout",
+        "seconds after which bytes missing from the capture end a session",
+        metavar="S",
+        parse=values.number(0.1, 3600),
+        default=_DEFAULTS.gap_timeout_s,
+    ),
+    Option(
+        "idle-timeout",
+        "seconds of silence after which a session is given up",
+        metavar="S",
+        parse=values.number(1, 1e6),
+        default=_DEFAULTS.idle_timeout_s,
+    ),
+    Option(
+        "max-sessions",
+        "mirror sessions at a time; further ones are not mirrored",
+        metavar="N",
+        parse=values.integer(1, 10_000_000),
+        default=_DEFAULTS.max_sessions,
+    ),
+    Option(
+        "session-buffer",
+        "MiB of client data held for one session",
+        metavar="MIB",
+        parse=values.integer(1, 65536),
+        default=_DEFAULTS.session_buffer_bytes // _MIB,
+    ),
+    Option(
+        "total-buffer",
+        "MiB of client data held for all sessions",
+        metavar="MIB",
+        parse=values.integer(1, 1_048_576),
+        default=_DEFAULTS.total_buffer_bytes // _MIB,
+    ),
+    Option("ring-size", "MiB of capture ring per interface", metavar="MIB", parse=values.integer(1, 4096), default=32),
+    *_COMMON,
+)
+
+INTERCEPT_OPTIONS = (
+    Option(
+        "interface",
+        "capture responses on these interfaces; any for all",
+        "i",
+        "IFACE,...",
+        values.parse_interfaces,
+        is_list=True,
+    ),
+    Option("filter", "libpcap expression that selects the target's responses", "F", "EXPR", _filter),
+    Option("port", "TCP port to listen on for copies", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
+    Option("bind", "address to listen on for copies", "b", "ADDR", values.parse_endpoints, [("0.0.0.0", 0)]),
+    *_COMMON,
+)

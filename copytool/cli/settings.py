@@ -1,0 +1,84 @@
+"""Checks that concern several options at once, and the settings that come out."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import ip_network
+from typing import Any
+
+from ..errors import ConfigError
+from ..io.control import default_control_socket
+from ..io.settings import CopySettings, InterceptSettings
+from ..mirror.config import MirrorConfig
+from ..mirror.mapping import ClientNetwork
+
+__all__ = ["copy_settings", "intercept_settings"]
+
+_MIB = 1 << 20
+
+
+def _require(values: dict[str, Any], key: str, flag: str, example: str) -> Any:
+    if values[key] is None:
+        raise ConfigError(f"{flag} is missing; for example {example}")
+    return values[key]
+
+
+def copy_settings(values: dict[str, Any]) -> CopySettings:
+    """Return the settings of `copytool copy`."""
+    targets = _require(values, "map", "-x (--map)", "-x 1025-192.168.50.101:1025")
+    intercepts = _require(values, "intercept", "-s (--intercept)", "-s 192.168.50.102")
+    networks, ranges = _client_networks(values)
+    network = ClientNetwork(ranges)
+    for address, _port in targets.values():
+        network.check_family(address)
+        if address in network:
+            family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+            text = socket.inet_ntop(family, address)
+            raise ConfigError(f"-c (--client-network): target {text} is inside it; use a network that exists nowhere")
+    return CopySettings(
+        targets=targets,
+        intercepts=[(host, port or values["port"]) for host, port in intercepts],
+        client_networks=networks,
+        client_ranges=ranges,
+        control_socket=values["control_socket"] or default_control_socket("copy"),
+        interfaces=values["interface"] or [""],
+        mirror=MirrorConfig(
+            copies=values["copies"],
+            ratio_percent=values["ratio"],
+            hold_limit_s=values["hold_limit"],
+            gap_timeout_s=values["gap_timeout"],
+            idle_timeout_s=values["idle_timeout"],
+            max_sessions=values["max_sessions"],
+            session_buffer_bytes=values["session_buffer"] * _MIB,
+            total_buffer_bytes=values["total_buffer"] * _MIB,
+        ),
+        ring_bytes=values["ring_size"] * _MIB,
+    )
+
+
+def _client_networks(values: dict[str, Any]) -> Any:
+    given, keep = values["client_network"], values["keep_client_addresses"]
+    if given and keep:
+        raise ConfigError("-c (--client-network) and --keep-client-addresses exclude each other; choose one")
+    if given:
+        return given
+    if keep:
+        return [ip_network("0.0.0.0/0"), ip_network("::/0")], []
+    raise ConfigError(
+        "-c (--client-network) is missing; for example -c 192.168.60.x. Without it the target answers to real clients'"
+        " addresses; where that cannot reach them, say --keep-client-addresses"
+    )
+
+
+def intercept_settings(values: dict[str, Any]) -> InterceptSettings:
+    """Return the settings of `copytool intercept`."""
+    bind, extra_port = values["bind"][0]
+    if len(values["bind"]) > 1 or extra_port:
+        raise ConfigError("-b (--bind): one address without a port; the port is -p (--port)")
+    return InterceptSettings(
+        interfaces=_require(values, "interface", "-i (--interface)", "-i ens18"),
+        filter=_require(values, "filter", "-F (--filter)", "-F 'tcp and src port 1025'"),
+        control_socket=values["control_socket"] or default_control_socket("intercept"),
+        bind=bind,
+        port=values["port"],
+    )

@@ -1,0 +1,83 @@
+"""`copytool status`, and the same figures as log lines for SIGUSR1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, HostError
+from ..io.control import default_control_socket, query_status
+from ..mirror.outcome import OUTCOMES
+
+__all__ = ["format_status", "print_status"]
+
+
+def print_status(values: dict[str, Any]) -> None:
+    """Print the status of the daemons that `values` (of parse_arguments) selects."""
+    if values["control_socket"]:
+        paths = [Path(values["control_socket"])]
+    elif values["role"]:
+        paths = [default_control_socket(values["role"])]
+    else:
+        both = [default_control_socket(role) for role in ("copy", "intercept")]
+        paths = [path for path in both if path.exists()]
+        if not paths:
+            raise HostError("no copytool daemon runs on this host with its default control socket (--control-socket)")
+    if values["json"] and len(paths) > 1:
+        raise ConfigError("--json: both daemons run here; say which, like `copytool status copy --json`")
+    for index, path in enumerate(paths):
+        status = query_status(path)
+        if values["json"]:
+            print(json.dumps(status, indent=2))
+        else:
+            print("\n".join([""] * bool(index) + format_status(status)))
+
+
+def format_status(status: dict[str, Any]) -> list[str]:
+    """Return a status document as lines for people."""
+    lines = [f"{status['role']}, version {status['version']}"]
+    for link in status["link"]:
+        networks = ", ".join(link.get("client_networks", []))
+        detail = link.get("reason") or (f"for {networks}" if networks else "")
+        lines.append(f"  link         {link['peer']} {link['state']} {detail}".rstrip())
+    if not status["link"]:
+        lines.append("  link         none: no copy is connected")
+    lines += _copy_lines(status) if status["role"] == "copy" else _intercept_lines(status)
+    capture = status["capture"]
+    lines.append(f"  capture      {capture['packets']:,} packets, {capture['drops']:,} dropped by the kernel")
+    if status["internal_errors"]:
+        lines.append(f"  INTERNAL     {status['internal_errors']:,} errors; see the log and report them")
+    return lines
+
+
+def _copy_lines(status: dict[str, Any]) -> list[str]:
+    sessions, size, mirror = status["sessions"], status["bytes"], status["mirror"]
+    lines = [f"  sessions     {sessions['seen']:,} seen"]
+    for outcome, count in sessions["outcomes"].items():
+        if count or outcome in ("mirrored", "active"):
+            lines.append(f"    {count:>12,}  {outcome}: {OUTCOMES.get(outcome, '')}")
+    ignored = sum(size["ignored"].values()) + size["discarded"]
+    undelivered = sum(size["undelivered"].values())
+    lines += [
+        f"  from clients {size['captured']:,} bytes: {size['accepted']:,} taken, {size['duplicate']:,} repeated, "
+        f"{ignored:,} of sessions not mirrored, {size['held']:,} waiting for a missing piece",
+        f"  to target    {size['queued']:,} bytes: {size['delivered']:,} acknowledged, {size['buffered']:,} under way, "
+        f"{undelivered:,} not delivered",
+        f"  sent         {mirror['packets_sent']:,} packets, {mirror['retransmissions']:,} retransmissions, "
+        f"{sum(status['send']['errors'].values()):,} errors",
+        f"  turns        {mirror['turns_answered']:,} answered alike, {mirror['turns_quiet']:,} by silence, "
+        f"{mirror['turns_held']:,} by hold limit",
+    ]
+    lines += [f"  UNREACHABLE  {target}: {reason}" for target, reason in status["send"]["unreachable"].items()]
+    lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
+    return lines
+
+
+def _intercept_lines(status: dict[str, Any]) -> list[str]:
+    counters = dict(status["responses"])
+    lines = [f"  responses    {counters.pop('packets'):,} packets, reported in {counters.pop('records'):,} records"]
+    lines += [f"    {count:>12,}  {reason}" for reason, count in counters.items() if count]
+    if status["refused_links"]:
+        lines.append(f"  refused      {status['refused_links']:,} link connections")
+    return lines

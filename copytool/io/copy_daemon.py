@@ -1,0 +1,162 @@
+"""The copy daemon: feeds the mirror engine from the capture rings and the links, and sends what it says."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+from functools import partial
+from typing import Any
+
+from .. import __version__
+from ..link.records import ResponseRecord
+from ..link.share import Share
+from ..mirror.engine import Engine, SessionEnded, TargetMap
+from ..mirror.mapping import ClientNetwork
+from .bpf import compile_filter
+from .control import ControlServer
+from .loop import EventLoop
+from .nexthop import NextHopTable
+from .output import PacketOutput
+from .ring import PACKET_HOST, BlockRing
+from .settings import CopySettings
+from .transport import InterceptClient
+
+__all__ = ["CopyDaemon", "capture_filter"]
+
+_log = logging.getLogger(__name__)
+
+_SNAP_BYTES = 0x40000
+_BLOCK_BYTES = 1 << 18
+_STATISTICS_S = 5.0  # the kernel's drop counters are 32 bits wide and reset when read
+
+
+def capture_filter(targets: TargetMap) -> str:
+    """Return the libpcap expression for what clients send to the mirrored services.
+
+    Pure acknowledgements pass, too: the handshake's third packet, which is one, says where the server's stream
+    begins, and without that a greeting could not be told from an answer.
+    """
+    terms = []
+    for address, port in sorted(targets, key=lambda item: (item[0] or b"", item[1])):
+        term = f"dst port {port}"
+        if address is not None:
+            family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+            term = f"(dst host {socket.inet_ntop(family, address)} and {term})"
+        terms.append(term)
+    return f"tcp and ({' or '.join(terms)})"
+
+
+class CopyDaemon:
+    """Everything that runs in a `copytool copy` process."""
+
+    def __init__(self, settings: CopySettings, loop: EventLoop) -> None:
+        """Open everything that can fail; raises HostError or ConfigError with the reason."""
+        self._loop = loop
+        self._settings = settings
+        now = loop.now()
+        self.engine = Engine(settings.targets, ClientNetwork(settings.client_ranges), settings.mirror)
+        code = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
+        blocks = max(settings.ring_bytes // _BLOCK_BYTES, 2)
+        self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
+        targets = sorted(set(settings.targets.values()))
+        self._next_hops = NextHopTable(sorted({address for address, _ in targets}), now)
+        self._output = PacketOutput(self._next_hops)
+        share = Share(settings.client_networks, targets)
+        self._links = [
+            InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change)
+            for address in settings.intercepts
+        ]
+        self._control = ControlServer(loop, settings.control_socket, self.status)
+        self._statistics_at = now
+        for ring in self._rings:
+            loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
+        loop.services += [self, self._next_hops, *self._links]
+
+    # -- the loop calls these -------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return min(self.engine.next_timer(), self._statistics_at)
+
+    def handle_timer(self, now: float) -> None:
+        """Serve the engine's deadlines and read the kernel's counters."""
+        self.engine.handle_timer(now)
+        self._flush(now)
+        if now >= self._statistics_at:
+            self._statistics_at = now + _STATISTICS_S
+            self._update_statistics()
+
+    def _on_capture(self, ring: BlockRing, _events: int) -> None:
+        now = self._loop.now()
+        receive = self.engine.receive_segment
+        for packet, packet_type in ring.read():
+            if packet_type == PACKET_HOST:
+                receive(packet, now)
+        self._flush(now)
+
+    def _on_records(self, records: list[ResponseRecord]) -> None:
+        now = self._loop.now()
+        for record in records:
+            self.engine.receive_response(record, now)
+        self._flush(now)
+
+    def _on_link_change(self) -> None:
+        now = self._loop.now()
+        self.engine.set_feedback(any(link.state == "established" for link in self._links), now)
+        self._flush(now)
+
+    def _flush(self, now: float) -> None:
+        packets = self.engine.packets_to_send()
+        if packets:
+            self._output.send(packets, now)
+        while (event := self.engine.next_event()) is not None:
+            _log_end(event)
+
+    def _update_statistics(self) -> None:
+        for ring in self._rings:
+            before = ring.drops
+            ring.update_statistics()
+            if ring.drops > before:
+                _log.warning("the kernel dropped %d captured packets: copy is too slow", ring.drops - before)
+
+    # -- from outside ---------------------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """Close the mirrored sessions on the target and release everything."""
+        now = self._loop.now()
+        self.engine.shut_down(now)
+        self._flush(now)
+        self._control.close()
+        for link in self._links:
+            link.close()
+        for ring in self._rings:
+            self._loop.unwatch(ring)
+            ring.close()
+        self._output.close()
+        self._next_hops.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return everything that is counted, as JSON-able data."""
+        self._update_statistics()
+        return {
+            "role": "copy",
+            "version": __version__,
+            **self.engine.status(),
+            "capture": {
+                "packets": sum(ring.packets for ring in self._rings),
+                "drops": sum(ring.drops for ring in self._rings),
+            },
+            "send": {"errors": dict(self._output.errors), "unreachable": self._next_hops.problems},
+            "link": [link.status() for link in self._links],
+            "internal_errors": self._loop.failures,
+            "imbalance": self.engine.imbalance(),
+        }
+
+
+def _log_end(event: SessionEnded) -> None:
+    if event.outcome != "mirrored" and _log.isEnabledFor(logging.DEBUG):
+        address, port = event.client
+        family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+        text = socket.inet_ntop(family, address)
+        _log.debug("session of %s port %d: %s after %.3f s", text, port, event.outcome, event.duration_s)

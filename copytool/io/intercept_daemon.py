@@ -1,0 +1,123 @@
+"""The intercept daemon: captures the target's responses and reports their headers to the copies they belong to."""
+
+from __future__ import annotations
+
+import logging
+import selectors
+from functools import partial
+from typing import Any
+
+from .. import __version__
+from ..link.collector import ResponseCollector
+from .bpf import compile_filter
+from .control import ControlServer
+from .loop import EventLoop
+from .ring import CaptureRing, FrameRing
+from .settings import InterceptSettings
+from .transport import LinkServer, PeerConnection
+
+__all__ = ["InterceptDaemon"]
+
+_log = logging.getLogger(__name__)
+
+_SNAP_BYTES = 128  # IPv4 and TCP headers at their longest need 120, IPv6 with its usual extensions less
+_STATISTICS_S = 5.0
+
+
+class InterceptDaemon:
+    """Everything that runs in a `copytool intercept` process."""
+
+    def __init__(self, settings: InterceptSettings, loop: EventLoop) -> None:
+        """Open everything that can fail; raises HostError or ConfigError with the reason."""
+        self._loop = loop
+        code = compile_filter(settings.filter, _SNAP_BYTES)
+        self._collector = ResponseCollector()
+        self._rings = [FrameRing(name, code) for name in settings.interfaces]
+        self._server = LinkServer(loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop)
+        self._control = ControlServer(loop, settings.control_socket, self.status)
+        self._statistics_at = loop.now()
+        for ring in self._rings:
+            loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
+        loop.services.append(self)
+
+    # -- the loop calls these -------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._statistics_at
+
+    def handle_timer(self, now: float) -> None:
+        """Read the kernel's counters."""
+        self._statistics_at = now + _STATISTICS_S
+        self._update_statistics()
+
+    def _on_capture(self, ring: CaptureRing, _events: int) -> None:
+        receive = self._collector.receive_packet
+        for packet, _packet_type in ring.read():
+            receive(packet)
+        for peer in self._server.peers[:]:
+            self._flush(peer)
+
+    def _flush(self, peer: PeerConnection) -> None:
+        """Send a peer's records unless it is slow: then they go on coalescing, which bounds them."""
+        now = self._loop.now()
+        while peer.end.established and not peer.blocked:
+            body = self._collector.take_records(peer)
+            if not body:
+                return
+            peer.end.send_records(body, now)
+            peer.after_io()
+
+    def _decide(self, peer: PeerConnection, now: float) -> None:
+        """Accept a share unless another copy has it; a copy that was restarted takes over from its old self."""
+        share = peer.share
+        assert share is not None
+        owner = self._collector.overlapping_owner(share)
+        if isinstance(owner, PeerConnection):
+            if owner.host != peer.host:
+                network = share.overlap(owner.share) if owner.share else None
+                peer.end.refuse(f"client network {network} belongs to the copy at {owner.name}; use another -c", now)
+                self._server.refused += 1
+                return
+            owner.end.close("replaced by a newer connection of the same copy")
+            self._server.drop(owner)
+        self._collector.add_owner(peer, share)
+        peer.end.welcome(__version__, now)
+        networks = ", ".join(str(network) for network in share.networks)
+        _log.info("link from %s established for %s", peer.name, networks)
+
+    def _on_drop(self, peer: PeerConnection) -> None:
+        self._collector.remove_owner(peer)
+
+    def _update_statistics(self) -> None:
+        for ring in self._rings:
+            before = ring.drops
+            ring.update_statistics()
+            if ring.drops > before:
+                _log.warning("the kernel dropped %d captured packets: intercept is too slow", ring.drops - before)
+
+    # -- from outside ---------------------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """Release everything; the copies notice and reconnect."""
+        self._control.close()
+        self._server.close()
+        for ring in self._rings:
+            self._loop.unwatch(ring)
+            ring.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return everything that is counted, as JSON-able data."""
+        self._update_statistics()
+        return {
+            "role": "intercept",
+            "version": __version__,
+            "capture": {
+                "packets": sum(ring.packets for ring in self._rings),
+                "drops": sum(ring.drops for ring in self._rings),
+            },
+            "responses": dict(self._collector.counters),
+            "link": [peer.status() for peer in self._server.peers],
+            "refused_links": self._server.refused + self._server.rejected,
+            "internal_errors": self._loop.failures,
+        }

@@ -1,0 +1,120 @@
+"""A small event loop: file descriptors, timed services and signals, one thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["EventLoop", "Service"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_SLEEP_S = 3600.0
+
+
+class HasFileno(Protocol):
+    """Anything with a file descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        ...
+
+
+class Service(Protocol):
+    """Something the loop calls back by time."""
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called, on the clock of EventLoop.now()."""
+        ...
+
+    def handle_timer(self, now: float) -> None:
+        """Act on deadlines that have come."""
+        ...
+
+
+class EventLoop:
+    """Runs callbacks until stop() is called.
+
+    An exception in a callback is logged and counted (`failures`), and the loop goes on: no single packet, peer or
+    request may end the daemon.
+    """
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.services: list[Service] = []
+        self._selector = selectors.DefaultSelector()
+        self._running = False
+        self._signal_handlers: dict[int, Callable[[], None]] = {}
+        self._wakeup, self._wakeup_write = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._wakeup_write.setblocking(False)
+        self.watch(self._wakeup, selectors.EVENT_READ, self._dispatch_signals)
+
+    @staticmethod
+    def now() -> float:
+        """Return the time on the loop's clock, in seconds; it does not jump when the wall clock is set."""
+        return time.monotonic()
+
+    def watch(self, fileobj: HasFileno, events: int, callback: Callable[[int], None]) -> None:
+        """Call `callback(ready events)` whenever `fileobj` is ready; replaces an earlier watch."""
+        try:
+            self._selector.modify(fileobj, events, callback)
+        except KeyError:
+            self._selector.register(fileobj, events, callback)
+
+    def unwatch(self, fileobj: HasFileno) -> None:
+        """Stop watching, also if it was not watched."""
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(fileobj)
+
+    def on_signal(self, number: int, handler: Callable[[], None]) -> None:
+        """Call `handler` in the loop, not in the signal's context, when signal `number` arrives."""
+        self._signal_handlers[number] = handler
+        signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup_write.fileno(), warn_on_full_buffer=False)
+
+    def stop(self) -> None:
+        """Make run() return after the current round."""
+        self._running = False
+
+    def run(self) -> None:
+        """Serve until stop()."""
+        self._running = True
+        while self._running:
+            deadline = min((service.next_timer() for service in self.services), default=float("inf"))
+            timeout = min(max(deadline - self.now(), 0.0), _MAX_SLEEP_S)
+            for key, events in self._selector.select(timeout):
+                self._guard(key.data, events)
+            now = self.now()
+            for service in self.services[:]:
+                if service.next_timer() <= now:
+                    self._guard(service.handle_timer, now)
+
+    def close(self) -> None:
+        """Release the loop's descriptors."""
+        if self._signal_handlers:
+            signal.set_wakeup_fd(-1)
+        self._selector.close()
+        self._wakeup.close()
+        self._wakeup_write.close()
+
+    def _guard(self, callback: Callable[..., None], argument: float) -> None:
+        try:
+            callback(argument)
+        except Exception:
+            self.failures += 1
+            if self.failures <= 10 or self.failures % 1000 == 0:
+                _log.exception("internal error %d (copytool goes on; please report it)", self.failures)
+
+    def _dispatch_signals(self, _events: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            for number in self._wakeup.recv(64):
+                handler = self._signal_handlers.get(number)
+                if handler is not None:
+                    handler()

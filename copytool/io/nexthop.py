@@ -1,0 +1,155 @@
+"""Where packets for a target leave this host: interface and link-layer header, from the kernel's tables.
+
+Sending on a packet socket does not make the kernel resolve or refresh neighbours, so this asks it to, through
+netlink: no packet of ours is needed for that.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+__all__ = ["NextHop", "NextHopTable"]
+
+_log = logging.getLogger(__name__)
+
+_REFRESH_S = 2.0
+_RETRY_S = 0.2
+
+_NUD_FAILED = 0x20
+_NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # reachable, stale, delay, probe, noarp, permanent
+_NUD_NONE = 0x00
+_NTF_USE = 0x01
+_ARPHRD_ETHER = 1
+_RTN_LOCAL = 2
+_ETHERTYPE = {socket.AF_INET: 0x0800, socket.AF_INET6: 0x86DD}
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """How to send to one target."""
+
+    interface: str
+    """Outgoing interface."""
+
+    header: bytes
+    """Ethernet header to put before the IP packet; empty where there is no link layer."""
+
+    mtu_bytes: int
+    """Largest IP packet the route takes."""
+
+
+class NextHopTable:
+    """Next hops of a fixed set of targets, kept fresh by polling the kernel every two seconds."""
+
+    def __init__(self, targets: list[bytes], now: float) -> None:
+        self.hops: dict[bytes, NextHop] = {}
+        self._targets = targets
+        self._problems: dict[bytes, str] = {}
+        self._refresh_at = now
+        self._netlink = IPRoute()
+        self.handle_timer(now)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Targets that cannot be reached now, with the reason."""
+        return {_text(target): reason for target, reason in self._problems.items()}
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._refresh_at
+
+    def handle_timer(self, now: float) -> None:
+        """Look everything up again if it is time."""
+        if now < self._refresh_at:
+            return
+        for target in self._targets:
+            self._refresh(target)
+        self._refresh_at = now + (_RETRY_S if self._problems else _REFRESH_S)
+
+    def expedite(self, now: float) -> None:
+        """A send failed: look again soon."""
+        self._refresh_at = min(self._refresh_at, now + _RETRY_S)
+
+    def close(self) -> None:
+        """Close the netlink socket."""
+        self._netlink.close()
+
+    def _refresh(self, target: bytes) -> None:
+        try:
+            hop, problem = self._look_up(target)
+        except (NetlinkError, OSError) as error:
+            hop, problem = None, f"no route ({_reason(error)})"
+        if hop is None:
+            self.hops.pop(target, None)
+        else:
+            self.hops[target] = hop
+        if problem and self._problems.get(target) != problem:
+            _log.warning("target %s: %s", _text(target), problem)
+        elif not problem and target in self._problems:
+            _log.info("target %s is reachable again", _text(target))
+        if problem:
+            self._problems[target] = problem
+        else:
+            self._problems.pop(target, None)
+
+    def _look_up(self, target: bytes) -> tuple[NextHop | None, str]:
+        family = socket.AF_INET if len(target) == 4 else socket.AF_INET6
+        route = next(iter(self._netlink.route("get", dst=_text(target), family=family)))
+        index = route.get_attr("RTA_OIF")
+        link = next(iter(self._netlink.get_links(index)))
+        name = str(link.get_attr("IFLA_IFNAME"))
+        mtu = _route_mtu(route) or int(link.get_attr("IFLA_MTU"))
+        if route["type"] == _RTN_LOCAL or link["ifi_type"] != _ARPHRD_ETHER:
+            return NextHop(name, b"", mtu), ""
+        gateway = _gateway(route) or _text(target)
+        address = self._neighbour(gateway, index, family)
+        if address is None:
+            return None, f"next hop {gateway} does not answer on {name}; check the address, the cable, the VLAN"
+        source = bytes.fromhex(str(link.get_attr("IFLA_ADDRESS")).replace(":", ""))
+        return NextHop(name, address + source + struct.pack("!H", _ETHERTYPE[family]), mtu), ""
+
+    def _neighbour(self, gateway: str, index: int, family: int) -> bytes | None:
+        found = None
+        for entry in self._netlink.get_neighbours(family=family, ifindex=index):
+            if entry.get_attr("NDA_DST") == gateway and entry["state"] & _NUD_USABLE:
+                found = entry.get_attr("NDA_LLADDR")
+        self._netlink.neigh(
+            "replace" if found is None else "set",
+            dst=gateway,
+            ifindex=index,
+            family=family,
+            flags=_NTF_USE,
+            state=_NUD_NONE,
+        )
+        return bytes.fromhex(found.replace(":", "")) if found else None
+
+
+def _gateway(route: Any) -> str | None:
+    gateway = route.get_attr("RTA_GATEWAY")
+    if gateway is None:
+        via = route.get_attr("RTA_VIA")
+        gateway = via["addr"] if via else None
+    return str(gateway) if gateway else None
+
+
+def _route_mtu(route: Any) -> int | None:
+    metrics = route.get_attr("RTA_METRICS")
+    mtu = metrics.get_attr("RTAX_MTU") if metrics else None
+    return int(mtu) if mtu else None
+
+
+def _text(address: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def _reason(error: Exception) -> str:
+    code = getattr(error, "code", None) or getattr(error, "errno", None)
+    return errno.errorcode.get(code, str(error)) if isinstance(code, int) else str(error)

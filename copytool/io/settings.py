@@ -1,0 +1,63 @@
+"""What a daemon is started with; the command line and the configuration file both end up here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..link.share import Network
+from ..mirror.config import MirrorConfig
+from ..mirror.engine import TargetMap
+
+__all__ = ["DEFAULT_LINK_PORT", "CopySettings", "InterceptSettings"]
+
+DEFAULT_LINK_PORT = 36524
+
+
+@dataclass(frozen=True, slots=True)
+class CopySettings:
+    """Settings of `copytool copy`."""
+
+    targets: TargetMap
+    """Which services are mirrored, and to where."""
+
+    intercepts: list[tuple[str, int]]
+    """Address and port of each intercept."""
+
+    client_networks: list[Network]
+    """Networks announced to intercept; responses to them belong to this copy."""
+
+    client_ranges: list[tuple[bytes, int]]
+    """Usable addresses in them as (first packed address, count); empty keeps the clients' addresses."""
+
+    control_socket: Path
+    """Where `copytool status` asks."""
+
+    interfaces: list[str] = field(default_factory=lambda: [""])
+    """Interfaces to capture on; "" means all of them."""
+
+    mirror: MirrorConfig = field(default_factory=MirrorConfig)
+    """Limits and timing of the engine."""
+
+    ring_bytes: int = 32 * 1024 * 1024
+    """Size of each interface's capture ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterceptSettings:
+    """Settings of `copytool intercept`."""
+
+    interfaces: list[str]
+    """Interfaces to capture responses on; "" means all of them."""
+
+    filter: str
+    """libpcap filter that selects the responses."""
+
+    control_socket: Path
+    """Where `copytool status` asks."""
+
+    bind: str = "0.0.0.0"
+    """Address to listen on for copies."""
+
+    port: int = DEFAULT_LINK_PORT
+    """TCP port to listen on for copies."""
