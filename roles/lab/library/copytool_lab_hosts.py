@@ -83,7 +83,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lab_hosts_plan import describe, fresh_hosts, host_files, plan_absent, plan_present
 from ansible.module_utils.lab_hosts_system import HostError, Hosts
 from ansible.module_utils.lab_mounts import MountError
-from ansible.module_utils.lab_nspawn import StartError
+from ansible.module_utils.lab_nspawn import StartError, TracesError
 from ansible.module_utils.lab_processes import ProcessesSurviveError
 
 _POLL_S = 0.1
@@ -177,7 +177,7 @@ def main() -> None:
     )
     try:
         result = run(module)
-    except (HostError, MountError, StartError, ProcessesSurviveError) as error:
+    except (HostError, MountError, StartError, TracesError, ProcessesSurviveError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(**result)
 

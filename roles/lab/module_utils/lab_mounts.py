@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 
@@ -21,11 +22,16 @@ def mounts_below(directory: Path) -> dict[str, str]:
     return found
 
 
-def unmount_below(directory: Path) -> None:
-    """Unmount all at and below a directory, newest first; what is busy is detached."""
+def unmount_below(directory: Path, timeout_s: float = 5) -> None:
+    """Unmount all at and below a directory, newest first; what stays busy is detached."""
+    deadline = time.monotonic() + timeout_s
     while found := mounts_below(directory):
         mount_point = list(found)[-1]
-        if not _umount(mount_point) and not _umount("--lazy", mount_point):
+        if _umount(mount_point):
+            continue
+        if time.monotonic() < deadline:
+            time.sleep(0.05)
+        elif not _umount("--lazy", mount_point):
             raise MountError(f"cannot unmount {mount_point}: unmount it by hand and run this again")
 
 

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import time
 from pathlib import Path
 
 from ansible.module_utils.lab_processes import TAG
@@ -43,6 +44,10 @@ done
 
 class StartError(Exception):
     """The machine's systemd refused to start a host."""
+
+
+class TracesError(Exception):
+    """Something that a host left cannot be removed."""
 
 
 def machine(prefix: str, name: str) -> str:
@@ -109,14 +114,24 @@ def remove_traces(prefix: str, name: str, root: Path) -> None:
     for directory in ("locks", "propagate", "."):
         _remove_empty(_NSPAWN_RUN_DIR / directory)
     for mount in _CGROUP_MOUNTS:
-        group = Path(mount) / _cgroup(prefix, name)
-        for directory, _, _ in os.walk(group, topdown=False):
-            _remove_empty(Path(directory))
-        _remove_empty(group.parent)
+        _remove_cgroup(Path(mount) / _cgroup(prefix, name))
 
 
 def _cgroup(prefix: str, name: str) -> str:
     return f"{prefix}/{name}"
+
+
+def _remove_cgroup(group: Path, timeout_s: float = 10) -> None:
+    """Remove a control group. Killed processes may be in it for a moment after they have lost all else."""
+    deadline = time.monotonic() + timeout_s
+    while group.is_dir():
+        for directory, _, _ in os.walk(group, topdown=False):
+            _remove_empty(Path(directory))
+        if group.is_dir():
+            if time.monotonic() > deadline:
+                raise TracesError(f"control group {group} still has processes after {timeout_s:.0f} s")
+            time.sleep(0.02)
+    _remove_empty(group.parent)
 
 
 def _remove_empty(directory: Path) -> None:

@@ -1,0 +1,157 @@
+"""A small lab for each test. It shares nothing but the root file system with the one that `make lab` made."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ADDRESSES = {"one": "192.168.70.1", "two": "192.168.70.2"}
+INVENTORY = {
+    "all": {
+        "hosts": {
+            "localhost": {
+                "ansible_connection": "local",
+                "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            }
+        },
+        "children": {"lab_hosts": {"hosts": {name: {"lab_address": address} for name, address in ADDRESSES.items()}}},
+    }
+}
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an ansible-playbook run said."""
+
+    status: int
+    output: str
+
+    @property
+    def changed(self) -> int:
+        """Number of tasks that changed something, over all hosts."""
+        return sum(int(number) for number in re.findall(r"^\S+ +: .*changed=(\d+)", self.output, re.MULTILINE))
+
+
+def wait_until(predicate: Callable[[], object], what: str, timeout_s: float = 60) -> None:
+    """Poll until ``predicate`` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not predicate():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s: {what}"
+        time.sleep(0.005)
+
+
+def as_root(*command: str, check: bool = True) -> str:
+    """Output of a command run as root."""
+    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    return subprocess.run([*sudo, *command], stdout=subprocess.PIPE, text=True, check=check).stdout
+
+
+class Lab:
+    """A lab with a name, a state directory and a user directory that no other has."""
+
+    def __init__(self, directory: Path) -> None:
+        self.prefix = f"ctt{os.getpid()}n{next(_numbers)}"
+        self.state_dir = directory / "state"
+        self.user_dir = directory / "user"
+        self.extra = {
+            "lab_prefix": self.prefix,
+            "lab_state_dir": str(self.state_dir),
+            "lab_user_dir": str(self.user_dir),
+            "lab_keep_rootfs": True,
+        }
+        self._inventory = directory / "inventory.json"
+        self._inventory.write_text(json.dumps(INVENTORY))
+
+    def up(self, *options: str) -> Run:
+        """Make the lab."""
+        return self._play("lab", *options)
+
+    def down(self, *options: str) -> Run:
+        """Remove the lab."""
+        return self._play("teardown", *options)
+
+    def up_until(self, predicate: Callable[[], object], what: str) -> None:
+        """Begin to make the lab and kill -9 all of Ansible as soon as ``predicate`` holds."""
+        process = subprocess.Popen(
+            self._command("lab"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            wait_until(lambda: predicate() or process.poll() is not None, what)
+            assert process.poll() is None, f"ansible-playbook ended before: {what}"
+        finally:
+            as_root("kill", "-9", "--", f"-{process.pid}", check=False)
+            process.wait()
+
+    def ssh(self, host: str, command: str) -> str:
+        """Output of a command run in a host."""
+        arguments = ["ssh", "-F", str(self.user_dir / "ssh_config"), host, command]
+        return subprocess.run(arguments, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    def processes(self, host: str = "") -> list[int]:
+        """Pids of the processes that carry the tag of the lab, or of one of its hosts."""
+        tag = f"COPYTOOL_LAB_OWNER={self.state_dir / 'hosts' / host}"
+        paths = as_root("sh", "-c", 'grep -lzs "^$1" /proc/[0-9]*/environ', "sh", tag, check=False)
+        return [int(path.split("/")[2]) for path in paths.split()]
+
+    def nspawn(self, host: str) -> int:
+        """Pid of the systemd-nspawn that runs a host."""
+        names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in self.processes(host)}
+        (pid,) = [pid for pid, name in names.items() if name == "systemd-nspawn"]
+        return pid
+
+    def namespaces(self) -> list[str]:
+        """Network namespaces of the lab."""
+        return [path.name for path in Path("/run/netns").glob(f"{self.prefix}-*")]
+
+    def mounts(self) -> list[str]:
+        """Mount points of the lab."""
+        points = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        return [point for point in points if self.prefix in point or point.startswith(str(self.state_dir))]
+
+    def traces(self) -> list[str]:
+        """All that there is of the lab on this machine."""
+        files = [str(path) for path in (self.state_dir, self.user_dir) if path.exists()]
+        files += as_root("find", "/run/systemd/nspawn", "-name", f"*{self.prefix}*", check=False).split()
+        files += as_root("find", "/sys/fs/cgroup", "-type", "d", "-name", f"*{self.prefix}*", check=False).split()
+        processes = [f"process {pid}" for pid in self.processes()]
+        return [*self.namespaces(), *self.mounts(), *processes, *files]
+
+    def _play(self, playbook: str, *options: str) -> Run:
+        result = subprocess.run(
+            self._command(playbook, *options),
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return Run(result.returncode, result.stdout)
+
+    def _command(self, playbook: str, *options: str) -> list[str]:
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        extra = ["-i", str(self._inventory), "-e", json.dumps(self.extra)]
+        return [program, f"playbooks/{playbook}.yml", *extra, *options]
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A lab that is not made yet. It is gone after the test, whatever the test did."""
+    lab = Lab(tmp_path)
+    yield lab
+    result = lab.down()
+    assert result.status == 0, result.output
+    assert lab.traces() == []
+    shutil.rmtree(tmp_path)

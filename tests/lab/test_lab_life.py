@@ -1,0 +1,119 @@
+"""The life of a lab: made, made again, looked at, killed in parts, removed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import ADDRESSES, Lab, as_root, wait_until
+
+pytestmark = pytest.mark.lab
+
+CRASH_POINTS = {
+    "the keys are made": lambda lab: (lab.user_dir / "id_ed25519").exists(),
+    "a namespace is made": lambda lab: lab.namespaces(),
+    "a file system is mounted": lambda lab: [point for point in lab.mounts() if point.endswith("/root")],
+    "a host boots": lambda lab: list(lab.state_dir.glob("hosts/*/run")) and lab.processes(),
+}
+
+
+def test_a_lab_is_made_once_and_removed_wholly(lab: Lab) -> None:
+    """Made, the hosts see each other; made again or in check mode, nothing changes; removed, nothing is left."""
+    namespaces, mounts = machine_state()
+    result = lab.up()
+    assert result.status == 0, result.output
+    assert lab.ssh("one", "hostname; cat /etc/hostname").split() == ["one", "one"]
+    assert "1 received" in lab.ssh("one", "ping -c 1 -W 5 two")
+    assert f"{ADDRESSES['two']}/24" in lab.ssh("two", "ip -4 address show ens18")
+    assert lab.ssh("two", "systemctl is-system-running").strip() == "running"
+
+    for options in ([], ["--check", "--diff"]):
+        result = lab.up(*options)
+        assert (result.status, result.changed) == (0, 0), result.output
+
+    result = lab.down("--check", "--diff")
+    assert result.status == 0, result.output
+    assert f"remove netns netns={lab.prefix}-one" in result.output
+    assert "1 received" in lab.ssh("one", "ping -c 1 -W 5 two")
+
+    result = lab.down()
+    assert result.status == 0, result.output
+    assert lab.traces() == []
+    assert machine_state() == (namespaces, mounts)
+    result = lab.down()
+    assert (result.status, result.changed) == (0, 0), result.output
+
+
+def test_check_mode_shows_the_plan_and_makes_nothing(lab: Lab) -> None:
+    """Without a lab, --check --diff names what would be made."""
+    result = lab.up("--check", "--diff")
+    assert result.status == 0, result.output
+    assert f"add netns netns={lab.prefix}-one" in result.output
+    assert "two: boot" in result.output
+    assert lab.traces() == []
+
+
+def test_crashes_in_mid_setup_are_healed(lab: Lab) -> None:
+    """After kill -9 of Ansible at one point after the other the next run makes the lab whole."""
+    for what, predicate in CRASH_POINTS.items():
+        lab.up_until(lambda predicate=predicate: predicate(lab), what)
+    result = lab.up()
+    assert result.status == 0, result.output
+    assert "1 received" in lab.ssh("one", "ping -c 1 -W 5 two")
+
+
+@pytest.mark.parametrize("what", CRASH_POINTS)
+def test_a_crash_in_mid_setup_is_removed(lab: Lab, what: str) -> None:
+    """After kill -9 of Ansible at any point the lab can be removed, and nothing is left."""
+    lab.up_until(lambda: CRASH_POINTS[what](lab), what)
+    assert lab.traces() != []
+    result = lab.down()
+    assert result.status == 0, result.output
+    assert lab.traces() == []
+
+
+def test_a_host_that_died_is_booted_again(lab: Lab) -> None:
+    """kill -9 of one host's nspawn, which leaves its processes behind, is healed; the other host is not touched."""
+    lab.up()
+    other = lab.nspawn("two")
+    lab.ssh("one", "touch /root/kept")
+    as_root("kill", "-9", str(lab.nspawn("one")))
+    result = lab.up()
+    assert result.status == 0, result.output
+    assert lab.ssh("one", "systemctl is-system-running; ls /root/kept").split() == ["running", "/root/kept"]
+    assert lab.nspawn("two") == other
+
+
+def test_a_host_reboots(lab: Lab) -> None:
+    """A reboot inside starts the host again, with its address, without the routes that only memory held."""
+    lab.up()
+    lab.ssh("one", f"ip route add 192.168.71.0/24 via {ADDRESSES['two']}")
+    before = lab.nspawn("one")
+    lab.ssh("one", "systemctl reboot || true")
+    wait_until(lambda: before not in lab.processes("one"), "the host goes down")
+    result = lab.up()
+    assert (result.status, result.changed) == (0, 0), result.output
+    assert lab.ssh("one", "ip route").split()[0] == "192.168.70.0/24"
+    assert "192.168.71.0" not in lab.ssh("one", "ip route")
+
+
+def test_a_foreign_namespace_is_left_alone(lab: Lab) -> None:
+    """A namespace of the same name that somebody else made is an error that names it, and survives teardown."""
+    name = f"{lab.prefix}-one"
+    as_root("ip", "netns", "add", name)
+    try:
+        result = lab.up()
+        assert result.status != 0
+        assert f"{name} exists but this lab did not make it" in result.output
+        lab.down()
+        assert lab.namespaces() == [name]
+    finally:
+        as_root("ip", "netns", "del", name)
+
+
+def machine_state() -> tuple[set[str], set[str]]:
+    """Network namespaces and mount points of the whole machine."""
+    directory = Path("/run/netns")
+    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    return names, mounts
