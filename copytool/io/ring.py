@@ -8,7 +8,9 @@ millisecond per turn.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
+import os
 import socket
 import struct
 from collections.abc import Iterator
@@ -63,7 +65,7 @@ class CaptureRing:
         request, size = self._ring_request()
         sock.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
         self._map = mmap.mmap(sock.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        sock.bind((self.interface, _ETH_P_ALL))
+        _bind(sock, self.interface)
 
     def _ring_request(self) -> tuple[bytes, int]:
         raise NotImplementedError
@@ -94,6 +96,16 @@ def _open_packet_socket() -> socket.socket:
         return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
     except PermissionError:
         raise HostError("capturing needs CAP_NET_RAW; run as root or use the systemd unit") from None
+
+
+def _bind(sock: socket.socket, interface: str) -> None:
+    """Start to capture; the socket module cannot express "all interfaces", which is interface index 0."""
+    index = socket.if_nametoindex(interface) if interface else 0
+    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), index, 0, 0, 0, b"")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.bind(sock.fileno(), address, len(address)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 class BlockRing(CaptureRing):
