@@ -1,0 +1,50 @@
+"""Finds the interfaces to capture on in a host's facts, and writes TOML."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+
+def copytool_interfaces(facts: dict[str, Any], address: str = "") -> list[str]:
+    """The interface with `address`, else the one with the default route, else the only one; [] when unclear."""
+    names = [name for name in facts.get("interfaces", []) if name != "lo"]
+    with_ipv4 = {name: addresses(facts, name) for name in names}
+    if address and address not in ("0.0.0.0", "::"):
+        return sorted(name for name, own in with_ipv4.items() if address in own)
+    if device := facts.get("default_ipv4", {}).get("interface"):
+        return [device]
+    usable = sorted(name for name, own in with_ipv4.items() if own)
+    return usable if len(usable) == 1 else []
+
+
+def addresses(facts: dict[str, Any], name: str) -> list[str]:
+    """The addresses of an interface; the facts' keys have every "-" of its name as "_"."""
+    details = facts.get(name.replace("-", "_"), {})
+    entries = [details.get("ipv4") or {}, *details.get("ipv4_secondaries", []), *details.get("ipv6", [])]
+    return [entry["address"] for entry in entries if entry.get("address")]
+
+
+def copytool_toml_value(value: Any) -> str:
+    """A TOML value: string, boolean, number, or a list of these."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(copytool_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    raise AnsibleFilterError(f"copytool's configuration takes no {type(value).__name__}: {value!r}")
+
+
+class FilterModule:
+    """Ansible's entry point."""
+
+    def filters(self) -> dict[str, Any]:
+        """The filters that this file brings."""
+        return {"copytool_interfaces": copytool_interfaces, "copytool_toml_value": copytool_toml_value}
