@@ -4,10 +4,10 @@ Pure: no input, no output. A host is an overlay over the shared root file system
 the processes that run it: systemd-nspawn and the systemd inside.
 
 Wanted: ``{"lower": path, "hosts": {name: {"files": {path: {"content": str, "mode": str}}}}}``
-Current: ``{name: {"exists": bool, "lower": path or None, "files": {path: file}, "processes": bool, "running": bool}}``
-where ``exists`` says that the host has a directory, ``lower`` what its mounted overlay lies on, ``processes`` that any
-process of it is alive and ``running`` that all are, in the right namespace; a file has ``content`` and ``mode``, None
-when there is none.
+Current: ``{name: {"exists": bool, "made_of": path or None, "mounted": bool, "files": {path: file}, "processes": bool,
+"running": bool}}`` where ``exists`` says that the host has a directory, ``made_of`` what its overlay lies on,
+``processes`` that any process of it is alive and ``running`` that all are, in the right namespace; a file has
+``content`` and ``mode``, None when there is none.
 """
 
 from __future__ import annotations
@@ -70,7 +70,14 @@ def host_files(
     }
 
 
-_NOTHING: State = {"exists": False, "lower": None, "files": {}, "processes": False, "running": False}
+_NOTHING: State = {
+    "exists": False,
+    "made_of": None,
+    "mounted": False,
+    "files": {},
+    "processes": False,
+    "running": False,
+}
 
 
 def _file(content: str, mode: str = "0644") -> State:
@@ -78,12 +85,12 @@ def _file(content: str, mode: str = "0644") -> State:
 
 
 def _host(name: str, host: State, lower: str, current: State) -> Iterator[Operation]:
-    if current["lower"] not in (None, lower):
+    if current["made_of"] not in (None, lower):
         yield from _remove(name, current)
         current = _NOTHING
     if not current["exists"]:
         yield {"op": "make_directory", "host": name}
-    if current["lower"] is None:
+    if not current["mounted"]:
         if current["processes"]:
             yield {"op": "kill", "host": name}
         current = {**current, "processes": False, "running": False}
@@ -100,7 +107,7 @@ def _host(name: str, host: State, lower: str, current: State) -> Iterator[Operat
 def _remove(name: str, current: State) -> Iterator[Operation]:
     if current["processes"]:
         yield {"op": "kill", "host": name}
-    if current["lower"] is not None:
+    if current["mounted"]:
         yield {"op": "unmount", "host": name}
     if current["exists"]:
         yield {"op": "remove_directory", "host": name}

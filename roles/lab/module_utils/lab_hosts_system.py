@@ -12,6 +12,9 @@ from typing import Any
 from ansible.module_utils import lab_nspawn, lab_processes
 from ansible.module_utils.lab_mounts import mounts_below, unmount_below
 
+_MADE_OF = "made_of"
+"""File that names the root file system which a host's overlay lies on; noted before it is first mounted."""
+
 _LEADER_GRACE_S = 5
 """How long a host may have no process 1, as while it reboots, before it counts as dead."""
 
@@ -70,11 +73,18 @@ class Hosts:
         root = self._root(name)
         return {
             "exists": True,
-            "lower": mounts_below(root).get(str(root)),
+            "made_of": self._made_of(name),
+            "mounted": str(root) in mounts_below(root),
             "files": {path: _read_file(root / path.lstrip("/")) for path in wanted["files"]},
             "processes": self.has_processes(name),
             "running": self._is_running(name),
         }
+
+    def _made_of(self, name: str) -> str | None:
+        try:
+            return (self._host_dir(name) / _MADE_OF).read_text() or None
+        except FileNotFoundError:
+            return None
 
     def _is_running(self, name: str) -> bool:
         netns = Path("/run/netns") / lab_nspawn.machine(self._prefix, name)
@@ -96,6 +106,7 @@ class Hosts:
         paths = {part: self._host_dir(name) / part for part in ("root", "upper", "work")}
         for path in paths.values():
             path.mkdir(exist_ok=True)
+        (self._host_dir(name) / _MADE_OF).write_text(lower)
         options = f"lowerdir={lower},upperdir={paths['upper']},workdir={paths['work']}"
         _run("mount", "-t", "overlay", lab_nspawn.machine(self._prefix, name), "-o", options, str(paths["root"]))
 

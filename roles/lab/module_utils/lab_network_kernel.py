@@ -148,7 +148,8 @@ def _add_veth(ip: IPRoute, link: str, peer_netns: str, peer_link: str) -> None:
 
 
 def _remove_link(ip: IPRoute, link: str) -> None:
-    ip.link("del", index=_index(ip, link))
+    for index in ip.link_lookup(ifname=link):  # None when it went with the namespace at its other end.
+        ip.link("del", index=index)
 
 
 def _set_master(ip: IPRoute, link: str, master: str) -> None:

@@ -1,0 +1,25 @@
+"""The root file system's name follows from what it is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lab_rootfs_plan as plan
+
+
+def test_order_and_repetition_of_packages_do_not_matter() -> None:
+    """The same set of packages is the same root file system."""
+    assert plan.name(plan.recipe("bookworm", ["b", "a", "b"])) == plan.name(plan.recipe("bookworm", ["a", "b"]))
+
+
+def test_release_and_packages_matter() -> None:
+    """Another release or another package is another root file system."""
+    names = {plan.name(plan.recipe(*of)) for of in [("bookworm", ["a"]), ("bookworm", ["a", "b"]), ("trixie", ["a"])]}
+    assert len(names) == 3
+
+
+def test_mirror_is_optional() -> None:
+    """Without a mirror mmdebstrap chooses its default."""
+    made_from = plan.recipe("bookworm", ["a"])
+    assert plan.build_command(made_from, Path("/t"), "")[-2:] == ["bookworm", "/t"]
+    assert plan.build_command(made_from, Path("/t"), "file:///mirror")[-1] == "file:///mirror"
