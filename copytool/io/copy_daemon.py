@@ -27,7 +27,9 @@ __all__ = ["CopyDaemon", "capture_filter"]
 _log = logging.getLogger(__name__)
 
 _SNAP_BYTES = 0x40000
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 17  # a GRO super-segment of 64 KiB and its headers must fit
+_BLOCKS_AT_ONCE = 16
+_SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
 _STATISTICS_S = 5.0  # the kernel's drop counters are 32 bits wide and reset when read
 
 
@@ -77,6 +79,8 @@ class CopyDaemon:
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
+        if self.engine.is_busy:
+            return 0.0
         return min(self.engine.next_timer(), self._statistics_at)
 
     def handle_timer(self, now: float) -> None:
@@ -90,9 +94,14 @@ class CopyDaemon:
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()
         receive = self.engine.receive_segment
-        for packet, packet_type in ring.read():
-            if packet_type == PACKET_HOST:
-                receive(packet, now)
+        for _ in range(_BLOCKS_AT_ONCE):
+            block_was_empty = True
+            for packet, packet_type in ring.read():
+                block_was_empty = False
+                if packet_type == PACKET_HOST:
+                    receive(packet, now)
+            if block_was_empty:
+                break
         self._flush(now)
 
     def _on_records(self, records: list[ResponseRecord]) -> None:
@@ -107,7 +116,7 @@ class CopyDaemon:
         self._flush(now)
 
     def _flush(self, now: float) -> None:
-        packets = self.engine.packets_to_send()
+        packets = self.engine.packets_to_send(now, _SEND_BATCH)
         if packets:
             self._output.send(packets, now)
         while (event := self.engine.next_event()) is not None:
@@ -126,7 +135,7 @@ class CopyDaemon:
         """Close the mirrored sessions on the target and release everything."""
         now = self._loop.now()
         self.engine.shut_down(now)
-        self._flush(now)
+        self._output.send(self.engine.packets_to_send(now), now)
         self._control.close()
         for link in self._links:
             link.close()

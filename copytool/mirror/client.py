@@ -39,8 +39,12 @@ class ConnectionOwner(Protocol):
         """Return whether the total buffer limit is reached."""
         ...
 
-    def reschedule(self, item: Session | ClientConnection) -> None:
-        """Look at the item's deadline again."""
+    def session_ready(self, session: Session) -> None:
+        """Serve the session with the next packets_to_send()."""
+        ...
+
+    def reschedule(self, connection: ClientConnection) -> None:
+        """Look at the connection's deadline again."""
         ...
 
 
@@ -86,7 +90,7 @@ class ClientConnection:
             for session in self.sessions:
                 session.finish(stream.fin_seen)
         self._watch_hole(next_seq, now)
-        self._advance(now)
+        self._wake_sessions(now)
 
     def _receive_reset(self, segment: Segment, now: float) -> None:
         self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
@@ -102,7 +106,7 @@ class ClientConnection:
         """The client has reset the connection or reused its ports: nothing follows what was captured."""
         for session in self.sessions:
             session.reset()
-        self._advance(now)
+        self._wake_sessions(now)
 
     def _watch_hole(self, next_seq: int, now: float) -> None:
         stream = self.stream
@@ -112,15 +116,15 @@ class ClientConnection:
             self._gap_since = now
             self._owner.reschedule(self)
 
-    def _advance(self, now: float) -> None:
+    def _wake_sessions(self, now: float) -> None:
         limit = self._config.session_buffer_bytes
         full = self.stream.held_bytes > limit or self._owner.buffers_are_full()
         for session in self.sessions[:]:
             session.active_at = now
-            session.advance(now)
-            if not session.outcome and (session.buffered > limit or (full and session.buffered)):
+            if session.buffered > limit or (full and session.buffered):
                 session.end("shed_memory", now)
-            self._owner.reschedule(session)
+            else:
+                self._owner.session_ready(session)
 
     def end_sessions(self, outcome: str, now: float) -> None:
         """End whatever is still being mirrored."""

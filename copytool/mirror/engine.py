@@ -7,7 +7,7 @@ drains packets_to_send() and next_event(). Time is a parameter, in seconds of an
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +75,8 @@ class Engine:
         self._sessions: dict[MirrorKey, Session] = {}
         self._remembered: dict[ClientKey, tuple[str, int]] = {}
         self._timers = TimerQueue()
-        self._outbox: list[bytes] = []
+        self._ready: OrderedDict[Session, None] = OrderedDict()
+        self._outbox: deque[bytes] = deque()
         self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
         self._feedback = False
 
@@ -116,7 +117,7 @@ class Engine:
         session = self._sessions.get((record.mirror, record.mirror_port, record.target, record.target_port))
         if session is not None:
             session.receive_response(record, now)
-            self._timers.update(session)
+            self._ready[session] = None
         else:
             self._reset_unknown(record)
 
@@ -135,11 +136,24 @@ class Engine:
 
     # -- out ------------------------------------------------------------------------------------------------
 
-    def packets_to_send(self) -> list[bytes]:
-        """Return the IP packets to send now, in order; each goes to one of the targets."""
-        packets = self._outbox[:]
-        self._outbox.clear()
-        return packets
+    def packets_to_send(self, now: float, limit: int = 1 << 30) -> list[bytes]:
+        """Return up to `limit` IP packets to send now, in order; each goes to one of the targets.
+
+        The sessions that have something new are served here and not as input comes in: taking in what was captured must
+        stay cheap, because what is not taken in time is lost, and several segments of a session are served at once.
+        """
+        outbox = self._outbox
+        ready = self._ready
+        while ready and len(outbox) < limit:
+            session, _ = ready.popitem(last=False)
+            session.advance(now)
+            self._timers.update(session)
+        return [outbox.popleft() for _ in range(min(limit, len(outbox)))]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether packets_to_send() has something to do."""
+        return bool(self._outbox or self._ready)
 
     def next_event(self) -> SessionEnded | None:
         """Return the oldest event not yet fetched, or None."""
@@ -178,6 +192,7 @@ class Engine:
     def session_ended(self, session: Session, now: float) -> None:
         """Drop the session and tell whoever listens."""
         del self._sessions[session.key]
+        self._ready.pop(session, None)
         self._events.append(
             SessionEnded(
                 client=session.connection.key[:2],
@@ -206,9 +221,13 @@ class Engine:
         buffered = counters.queued - counters.delivered - counters.undelivered_total
         return buffered > self.config.total_buffer_bytes
 
-    def reschedule(self, item: Session | ClientConnection) -> None:
-        """Look at the item's deadline again."""
-        self._timers.update(item)
+    def session_ready(self, session: Session) -> None:
+        """Serve the session with the next packets_to_send()."""
+        self._ready[session] = None
+
+    def reschedule(self, connection: ClientConnection) -> None:
+        """Look at the connection's deadline again."""
+        self._timers.update(connection)
 
     # -- inside ---------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ a capture at the target can be laid beside one at the online host.
 
 from __future__ import annotations
 
+from collections import deque
+
 from ..link.records import ResponseRecord
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, build_options, build_segment
 from ..wire.seq import SEQ_MASK, seq_diff
@@ -103,7 +105,7 @@ class Sender:
         mss: int,
         window_scale: int,
         config: MirrorConfig,
-        outbox: list[bytes],
+        outbox: deque[bytes],
         counters: SenderCounters,
     ) -> None:
         self._key = key

@@ -123,13 +123,12 @@ class Session:
     # -- from the target ------------------------------------------------------------------------------------
 
     def receive_response(self, record: ResponseRecord, now: float) -> None:
-        """Take in what the target said in this session."""
+        """Take in what the target said in this session; advance() acts on it."""
         self.active_at = now
         delivered = self.sender.delivered
         self.sender.receive(record, now)
         self._counters.delivered += self.sender.delivered - delivered
         self._rule.note_received(self.sender.received, now)
-        self.advance(now)
 
     # -- progress -------------------------------------------------------------------------------------------
 
