@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 _REFRESH_S = 2.0
 _RETRY_S = 0.2
+_GRACE_S = 1.0
 
 _NUD_FAILED = 0x20
 _NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # reachable, stale, delay, probe, noarp, permanent
@@ -52,7 +53,8 @@ class NextHopTable:
     def __init__(self, targets: list[bytes], now: float) -> None:
         self.hops: dict[bytes, NextHop] = {}
         self._targets = targets
-        self._problems: dict[bytes, str] = {}
+        self._problems: dict[bytes, tuple[float, str]] = {}
+        self._texts: dict[bytes, str] = {}
         self._refresh_at = now
         self._netlink = IPRoute()
         self.handle_timer(now)
@@ -60,7 +62,7 @@ class NextHopTable:
     @property
     def problems(self) -> dict[str, str]:
         """Targets that cannot be reached now, with the reason."""
-        return {_text(target): reason for target, reason in self._problems.items()}
+        return {_text(target): self._texts[target] for target in self._problems}
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
@@ -71,7 +73,7 @@ class NextHopTable:
         if now < self._refresh_at:
             return
         for target in self._targets:
-            self._refresh(target)
+            self._refresh(target, now)
         self._refresh_at = now + (_RETRY_S if self._problems else _REFRESH_S)
 
     def expedite(self, now: float) -> None:
@@ -82,7 +84,7 @@ class NextHopTable:
         """Close the netlink socket."""
         self._netlink.close()
 
-    def _refresh(self, target: bytes) -> None:
+    def _refresh(self, target: bytes, now: float) -> None:
         try:
             hop, problem = self._look_up(target)
         except (NetlinkError, OSError) as error:
@@ -91,14 +93,21 @@ class NextHopTable:
             self.hops.pop(target, None)
         else:
             self.hops[target] = hop
-        if problem and self._problems.get(target) != problem:
-            _log.warning("target %s: %s", _text(target), problem)
-        elif not problem and target in self._problems:
-            _log.info("target %s is reachable again", _text(target))
-        if problem:
-            self._problems[target] = problem
-        else:
+        self._note(target, problem, now)
+
+    def _note(self, target: bytes, problem: str, now: float) -> None:
+        """Keep the problem, and log a change; a neighbour that is just being resolved is none yet."""
+        since, logged = self._problems.get(target, (now, ""))
+        if not problem:
             self._problems.pop(target, None)
+            if logged:
+                _log.info("target %s is reachable again", _text(target))
+            return
+        if problem != logged and now - since >= _GRACE_S:
+            _log.warning("target %s: %s", _text(target), problem)
+            logged = problem
+        self._problems[target] = (since, logged)
+        self._texts[target] = problem
 
     def _look_up(self, target: bytes) -> tuple[NextHop | None, str]:
         family = socket.AF_INET if len(target) == 4 else socket.AF_INET6

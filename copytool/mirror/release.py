@@ -1,19 +1,20 @@
 """The release rule: a client's bytes go to the target only after the responses that caused them.
 
-Theory of operation. `seen` counts the response octets a client had read when it sent a piece. A piece with a
-larger `seen` than the one before it opens a new turn. When a turn is released because the responses differ, the octets
-that either side had answered by then become the base, so one difference does not shift the next turns. A turn that
-waits compares
+Theory of operation. `seen` counts the response octets a client had read when it sent a piece. A piece with a larger
+`seen` than the one before it opens a new turn. A turn that waits compares
 
-    share   = seen - base at online     what the online service answered since the base
-    answer  = received - base at target what the target answered since
+    share   = seen - base at online     what the online service had answered when the client sent the turn
+    answer  = received - base at target what the target has answered
 
     answer == share   release at once: the usual case, which costs no waiting and no timer
-    answer != share   the responses differ; release when the target has been silent for the quiet time
-    answer == 0       no response yet; release when the hold limit passes
+    answer > share    release at once if the client has meanwhile read that much online, too: data in flight in both
+                      directions, or a mirror that lags. Otherwise the target's response is longer: release when it
+                      has been silent for the quiet time, at the latest after the hold limit
+    answer < share    wait. The response is shorter if the target is silent for the quiet time although it has every
+                      byte released so far. A target that says nothing at all is waited for until the hold limit
 
-While answer == share for every turn the base stays at 0: that makes no difference for strict request/response, and
-with data in flight in both directions it keeps the count exact.
+When a turn is released because the responses differ, the octets that either side had answered by then become the base,
+so one difference does not shift the next turns. While they do not differ the base stays at 0 and the count is exact.
 The quiet time adapts to the session: a few round trips, and longer than the pauses its responses have shown.
 """
 
@@ -81,37 +82,50 @@ class ReleaseRule:
         self._received = received
         self._answered_at = now
 
-    def may_release(self, seen: int, rtt_s: float, now: float) -> bool:
-        """Return whether a piece sent after `seen` response octets may go; `wake_at` says when to ask again."""
+    def may_release(self, seen: int, latest_seen: int, idle_since: float, rtt_s: float, now: float) -> bool:
+        """Return whether a piece sent after `seen` response octets may go; `wake_at` says when to ask again.
+
+        latest_seen: response octets the client has read online by now. idle_since: when the target had acknowledged
+        everything released, NEVER if it has not. rtt_s: round-trip time to the target with its variation.
+        """
         self.wake_at = NEVER
         if seen <= self._turn_seen:
             self.turns = self.turns or 1
             return True
         share = seen - self._base_seen
         answer = self._received - self._base_received
-        if answer == share:
+        if share <= answer <= latest_seen - self._base_seen:
             self._counters.answered += 1
+        elif not self._differs(answer > share, idle_since, rtt_s, now):
+            return False
         else:
-            if self._waiting_since == NEVER:
-                self._waiting_since = now
-            held_until = self._waiting_since + self._config.hold_limit_s
-            if self._received > self._released_at_received or answer > share:
-                quiet_until = min(self._answered_at + self._quiet_s(rtt_s), held_until)
-            else:
-                quiet_until = held_until
-            if now < quiet_until:
-                self.wake_at = quiet_until
-                return False
-            if now >= held_until:
-                self._counters.held += 1
-            else:
-                self._counters.quiet += 1
             self._base_seen, self._base_received = seen, self._received
         self._waiting_since = NEVER
         self._turn_seen = seen
         self._released_at_received = self._received
         self.turns += 1
         return True
+
+    def _differs(self, longer: bool, idle_since: float, rtt_s: float, now: float) -> bool:
+        """Return whether the target's response is known to differ; if not, set `wake_at`."""
+        if self._waiting_since == NEVER:
+            self._waiting_since = now
+        quiet_since = max(self._answered_at, idle_since)
+        if longer:
+            held_until = self._waiting_since + self._config.hold_limit_s
+        else:
+            held_until = max(self._waiting_since, self._answered_at) + self._config.hold_limit_s
+        quiet_until = NEVER
+        if longer or self._received > self._released_at_received:
+            quiet_until = quiet_since + self._quiet_s(rtt_s)
+        if now >= quiet_until:
+            self._counters.quiet += 1
+            return True
+        if now >= held_until:
+            self._counters.held += 1
+            return True
+        self.wake_at = min(quiet_until, held_until)
+        return False
 
     def _quiet_s(self, rtt_s: float) -> float:
         quiet_s = max(2 * rtt_s, _QUIET_GAPS * self._longest_gap_s, self._config.quiet_min_s)

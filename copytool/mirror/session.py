@@ -48,6 +48,7 @@ class Session:
     __slots__ = (
         "_config",
         "_counters",
+        "_delivered_at",
         "_fin_released",
         "_fin_seen",
         "_pending",
@@ -88,6 +89,7 @@ class Session:
         self._fin_seen = -1
         self._fin_released = False
         self._reset = False
+        self._delivered_at = now
         self._config = config
         self._counters = counters
         self._rule = ReleaseRule(config, counters.release)
@@ -127,7 +129,9 @@ class Session:
         self.active_at = now
         delivered = self.sender.delivered
         self.sender.receive(record, now)
-        self._counters.delivered += self.sender.delivered - delivered
+        if self.sender.delivered > delivered:
+            self._counters.delivered += self.sender.delivered - delivered
+            self._delivered_at = now
         self._rule.note_received(self.sender.received, now)
 
     # -- progress -------------------------------------------------------------------------------------------
@@ -153,15 +157,20 @@ class Session:
     def _release(self, now: float) -> None:
         pending = self._pending
         rule = self._rule
+        latest_seen = self.connection.stream.seen
         rtt_s = self.sender.rtt.unbounded_rto_s()
+        idle_since = NEVER if self.sender.buffered else self._delivered_at
         while pending:
             octets, seen = pending[0]
-            if not rule.may_release(seen, rtt_s, now):
+            if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
                 return
             pending.popleft()
             self.pending_bytes -= len(octets)
             self.sender.write(octets)
-        if self._fin_seen >= 0 and not self._fin_released and rule.may_release(self._fin_seen, rtt_s, now):
+            idle_since = NEVER
+        if self._fin_seen < 0 or self._fin_released:
+            return
+        if rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
             self._fin_released = True
             self.sender.finish()
 

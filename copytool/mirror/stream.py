@@ -20,19 +20,20 @@ class ClientStream:
     """One direction of one connection.
 
     next_seq: the next in-order sequence number. held_bytes: octets waiting behind a hole. finished: the FIN is in
-    order. fin_seen: response octets the client had seen with its FIN. duplicate_bytes: octets captured again.
+    order. seen: response octets the client has acknowledged; fin_seen: those it had seen with its FIN.
+    duplicate_bytes: octets captured again.
     """
 
     __slots__ = (
         "_fin_seq",
         "_held",
         "_response_base",
-        "_seen",
         "duplicate_bytes",
         "fin_seen",
         "finished",
         "held_bytes",
         "next_seq",
+        "seen",
     )
 
     def __init__(self, isn: int) -> None:
@@ -44,7 +45,7 @@ class ClientStream:
         self._fin_seq = -1
         self._held: list[tuple[int, bytes, int]] = []
         self._response_base = -1
-        self._seen = 0
+        self.seen = 0
 
     @property
     def has_hole(self) -> bool:
@@ -74,15 +75,15 @@ class ClientStream:
     def _update_seen(self, segment: Segment) -> int:
         """Return how many response octets the client has seen; the first acknowledgement is the base."""
         if not segment.flags & ACK:
-            return self._seen
+            return self.seen
         if self._response_base < 0:
             self._response_base = segment.ack
             return 0
-        newer = seq_diff(segment.ack, (self._response_base + self._seen) & SEQ_MASK)
+        newer = seq_diff(segment.ack, (self._response_base + self.seen) & SEQ_MASK)
         if newer > 0:
-            self._seen += newer
-            return self._seen
-        return max(self._seen + newer, 0)
+            self.seen += newer
+            return self.seen
+        return max(self.seen + newer, 0)
 
     def _insert(self, seq: int, payload: memoryview, seen: int, pieces: list[tuple[bytes, int]]) -> None:
         ahead = seq_diff(seq, self.next_seq)
