@@ -114,7 +114,7 @@ class ReleaseRule:
         if longer:
             held_until = self._waiting_since + self._config.hold_limit_s
         else:
-            held_until = max(self._waiting_since, self._answered_at) + self._config.hold_limit_s
+            held_until = max(self._waiting_since, quiet_since) + self._config.hold_limit_s
         quiet_until = NEVER
         if longer or self._received > self._released_at_received:
             quiet_until = quiet_since + self._quiet_s(rtt_s)
