@@ -1,0 +1,83 @@
+"""Nothing of the mirrored sessions may come near the online service or its clients."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from support.mirror import Mirror
+from support.topology import Topology
+from support.waiting import wait_until
+from testinfra.host import Host
+
+_numbers = itertools.count()
+
+
+class Sniffer:
+    """tcpdump on a host's interface towards the others, counting what arrives and fits a filter."""
+
+    def __init__(self, host: Host, interface: str, pcap_filter: str) -> None:
+        self._host = host
+        self._interface = interface
+        self._filter = pcap_filter
+        self._unit = f"copytool-test-sniffer-{next(_numbers)}"
+        self._file = f"/run/{self._unit}.pcap"
+
+    def start(self) -> None:
+        command = "systemd-run --quiet --unit=%s tcpdump -Z root -Q in -n -U -i %s -w %s %s"
+        self._host.check_output(command, self._unit, self._interface, self._file, self._filter)
+        wait_until(self._listening, 10, f"tcpdump listens on {self._interface}")
+
+    def _listening(self) -> bool:
+        return "listening on" in self._host.check_output("journalctl --no-pager -o cat -u %s", self._unit)
+
+    def stop(self) -> list[str]:
+        """End the capture; returns one line a packet."""
+        self._host.run("systemctl stop %s", self._unit)
+        lines = self._host.check_output("tcpdump -nr %s 2>/dev/null", self._file).splitlines()
+        self._host.run("rm -f %s", self._file)
+        return lines
+
+
+@contextmanager
+def sniffing(host: Host, pcap_filter: str) -> Iterator[list[str]]:
+    """Captures inside the block; afterwards the list holds the packets."""
+    interface = host.check_output("ip -o -4 addr show scope global | awk '{print $2; exit}'")
+    sniffer = Sniffer(host, interface, pcap_filter)
+    packets: list[str] = []
+    sniffer.start()
+    try:
+        yield packets
+    finally:
+        packets += sniffer.stop()
+
+
+def test_no_packet_for_the_client_network_reaches_online_or_client(
+    mirror: Mirror, hosts: dict[str, Host], topology: Topology
+) -> None:
+    """online does send packets *from* the client network, to the target; none may come in for it."""
+    for_mirrored_clients = f"dst net {topology.client_network}"
+    with ExitStack() as stack:
+        at = {
+            kind: stack.enter_context(sniffing(hosts[kind], for_mirrored_clients))
+            for kind in ("online", "client", "assistant")
+        }
+        passage = mirror.pass_sessions(sessions=100)
+    assert passage.outcomes["mirrored"] == 100
+    assert len(at["assistant"]) >= 100, "the sniffer itself does not work, or answers take another way"
+    assert at["online"] == []
+    assert at["client"] == []
+
+
+def test_no_packet_from_the_client_network_reaches_client(mirror: Mirror, client: Host, topology: Topology) -> None:
+    with sniffing(client, f"net {topology.client_network}") as packets:
+        mirror.pass_sessions(sessions=50)
+    assert packets == []
+
+
+def test_online_resets_no_session_of_its_clients(mirror: Mirror, client: Host) -> None:
+    with sniffing(client, "tcp[tcpflags] & tcp-rst != 0 or icmp") as packets:
+        passage = mirror.pass_sessions(sessions=100)
+    assert passage.driven.errors == []
+    assert packets == []

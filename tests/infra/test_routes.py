@@ -1,0 +1,73 @@
+"""The hop from the target to the assistant: where the answers to mirrored sessions go, and end."""
+
+from __future__ import annotations
+
+import json
+
+from support.mirror import Mirror
+from support.topology import Topology
+from testinfra.host import Host
+
+
+def routes_to_client_network(target: Host, topology: Topology) -> list[tuple[str, str]]:
+    """Gateway and source address of each route to the client network."""
+    shown = json.loads(target.check_output("ip -4 -json route show %s", str(topology.client_network)))
+    return [(route["gateway"], route["prefsrc"]) for route in shown]
+
+
+def test_target_routes_the_client_network_via_the_assistant(target: Host, topology: Topology) -> None:
+    expected = [(topology.addresses["assistant"], topology.addresses["target"])]
+    assert routes_to_client_network(target, topology) == expected
+
+
+def test_target_would_send_an_answer_to_the_assistant(target: Host, topology: Topology) -> None:
+    mirrored_client = str(topology.client_network[7])
+    (route,) = json.loads(target.check_output("ip -4 -json route get %s", mirrored_client))
+    assert route["gateway"] == topology.addresses["assistant"]
+
+
+def test_target_gets_the_route_back_by_its_unit(target: Host, topology: Topology) -> None:
+    target.check_output("systemctl stop mirror-route")
+    try:
+        assert routes_to_client_network(target, topology) == []
+    finally:
+        target.check_output("systemctl start mirror-route")
+    assert len(routes_to_client_network(target, topology)) == 1
+    assert target.service("mirror-route").is_enabled
+
+
+def test_target_accepts_packets_from_the_client_network(target: Host, topology: Topology) -> None:
+    """Reverse path filtering must let in what arrives on the interface that the route leads out of."""
+    command = "ip -4 -json route get %s from %s iif %s"
+    (towards,) = json.loads(target.check_output("ip -4 -json route get %s", topology.addresses["online"]))
+    own, mirrored_client = topology.addresses["target"], str(topology.client_network[7])
+    answer = target.run(command, own, mirrored_client, towards["dev"])
+    assert answer.rc == 0, answer.stderr
+
+
+def test_assistant_does_not_forward(assistant: Host) -> None:
+    assert assistant.sysctl("net.ipv4.ip_forward") == 0
+    interfaces = json.loads(assistant.check_output("ip -json link show up"))
+    for name in (interface["ifname"] for interface in interfaces):
+        assert assistant.sysctl(f"net.ipv4.conf.{name}.forwarding") == 0, name
+
+
+def test_assistant_keeps_forwarding_off_across_a_reboot(assistant: Host) -> None:
+    lines = assistant.file("/etc/sysctl.d/99-zz-mirror-route.conf").content_string.splitlines()
+    assert "net/ipv4/ip_forward = 0" in lines
+
+
+def icmp_sent(assistant: Host) -> dict[str, int]:
+    """How many ICMP messages of each kind the host has sent."""
+    rows = [line.split() for line in assistant.file("/proc/net/snmp").content_string.splitlines()]
+    names, values = (row for row in rows if row[0] == "Icmp:")
+    counters = dict(zip(names[1:], map(int, values[1:]), strict=True))
+    return {name: counters[name] for name in ("OutDestUnreachs", "OutRedirects", "OutTimeExcds")}
+
+
+def test_assistant_drops_answers_without_a_word(mirror: Mirror, assistant: Host) -> None:
+    """No ICMP unreachable and no redirect: the target would act on them."""
+    before = icmp_sent(assistant)
+    passage = mirror.pass_sessions(sessions=50)
+    assert passage.outcomes["mirrored"] == 50
+    assert icmp_sent(assistant) == before
