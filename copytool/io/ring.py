@@ -9,6 +9,7 @@ millisecond per turn.
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import socket
@@ -100,7 +101,10 @@ def _open_packet_socket() -> socket.socket:
 
 def _bind(sock: socket.socket, interface: str) -> None:
     """Start to capture; the socket module cannot express "all interfaces", which is interface index 0."""
-    index = socket.if_nametoindex(interface) if interface else 0
+    try:
+        index = socket.if_nametoindex(interface) if interface else 0
+    except OSError:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
     address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), index, 0, 0, 0, b"")
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.bind(sock.fileno(), address, len(address)) != 0:

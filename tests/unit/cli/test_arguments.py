@@ -1,0 +1,134 @@
+"""Arguments and configuration file: seed commands, precedence, and one line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from copytool import __version__
+from copytool.cli.arguments import COMMANDS, parse_arguments
+from copytool.cli.main import main
+from copytool.cli.settings import copy_settings, intercept_settings
+from copytool.errors import ConfigError
+
+COPY = ["copy", "-x", "1025-192.168.50.101:1025", "-s", "192.168.50.102", "-c", "192.168.60.x"]
+INTERCEPT = ["intercept", "-i", "ens18", "-F", "tcp and src port 1025"]
+
+
+def test_documented_copy_command() -> None:
+    """The command of the manual gives the settings it promises, defaults included."""
+    settings = copy_settings(parse_arguments([*COPY, "-r", "20", "-n", "2"])[1])
+    assert settings.intercepts == [("192.168.50.102", 36524)]
+    assert settings.client_ranges == [(bytes([192, 168, 60, 1]), 254)]
+    assert settings.interfaces == [""]
+    assert (settings.mirror.ratio_percent, settings.mirror.copies) == (20.0, 2)
+
+
+def test_documented_intercept_command() -> None:
+    """The command of the manual listens on the documented port of every address."""
+    settings = intercept_settings(parse_arguments(INTERCEPT)[1])
+    assert (settings.interfaces, settings.filter) == (["ens18"], "tcp and src port 1025")
+    assert (settings.bind, settings.port) == ("0.0.0.0", 36524)
+
+
+def test_lists_take_repetition_and_commas() -> None:
+    """-s a,b and -s a -s b mean the same; -p is the port where -s gives none."""
+    once = parse_arguments([*COPY, "-s", "10.0.0.1:5,10.0.0.2", "-p", "7"])[1]
+    assert copy_settings(once).intercepts == [("192.168.50.102", 7), ("10.0.0.1", 5), ("10.0.0.2", 7)]
+
+
+def test_flags_win_over_the_file(tmp_path: Path) -> None:
+    """The file gives what the flags do not; numbers and lists may be TOML numbers and lists."""
+    config = tmp_path / "copy.toml"
+    config.write_text(
+        '[copy]\nmap = ["80-10.0.0.1:80", "81-10.0.0.1:81"]\nintercept = "10.0.0.2"\n'
+        'client_network = ["10.60.0.0/24"]\nratio = 2.5\ncopies = 3\ndaemon = true\n'
+    )
+    values = parse_arguments(["copy", "--config", str(config), "-n", "4"])[1]
+    settings = copy_settings(values)
+    assert len(settings.targets) == 2
+    assert (settings.mirror.ratio_percent, settings.mirror.copies, values["daemon"]) == (2.5, 4, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[copy]\nratoi = 5\n", "unknown key 'ratoi'; known: "),
+        ("[copy]\nratio = 500\n", "[copy] ratio: '500' is not a number above 0 and up to 100"),
+        ("[copy]\nratio = [1]\n", "[copy] ratio: ['1'] has the wrong type"),
+        ('[copy]\ndaemon = "yes"\n', "[copy] daemon: 'yes' is not true or false"),
+        ("[intercept]\n", "it has no table [copy]"),
+        ("[copy\n", "not TOML"),
+    ],
+)
+def test_bad_configuration_files(tmp_path: Path, text: str, reason: str) -> None:
+    """A mistake in the file is named with file, key and value."""
+    config = tmp_path / "copy.toml"
+    config.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        parse_arguments(["copy", "-C", str(config)])
+    assert reason in str(error.value)
+    assert str(config) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["copy", "-x", "80"], "-x (--map): '80' is not"),
+        (COPY[:-2], "-c (--client-network) is missing"),
+        (["copy", *COPY[3:]], "-x (--map) is missing"),
+        ([*COPY[:3], *COPY[5:]], "-s (--intercept) is missing"),
+        ([*COPY, "-r", "101"], "-r (--ratio): '101' is not a number"),
+        ([*COPY, "-n", "0"], "-n (--copies): '0' is not a whole number in 1..1024"),
+        ([*COPY, "--keep-client-addresses"], "exclude each other"),
+        ([*COPY[:-1], "192.168.50.0/24"], "target 192.168.50.101 is inside it"),
+        ([*COPY[:-1], "fd60::/64"], "-c has no IPv4 address"),
+        ([*COPY, "--frobnicate"], "unrecognized arguments: --frobnicate"),
+        (["copy", "-C", "/nonexistent.toml"], "'/nonexistent.toml': No such file"),
+        (["intercept", "-i", "ens18"], "-F (--filter) is missing"),
+        (["intercept", "-F", "tcp"], "-i (--interface) is missing"),
+        ([*INTERCEPT, "-b", "127.0.0.1:80"], "-b (--bind): one address without a port"),
+        ([*INTERCEPT, "-p", "70000"], "-p (--port): '70000'"),
+        ([], "see `copytool --help`"),
+        (["mirror"], "see `copytool --help`"),
+    ],
+)
+def test_mistakes_get_one_line_and_status_2(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every wrong or missing value ends at start, with one line on stderr and the usage status."""
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1
+    assert output.err.startswith("copytool: ")
+    assert reason in output.err
+
+
+def test_keeping_client_addresses_must_be_said() -> None:
+    """Without -c the switch is needed, and then every address belongs to this copy."""
+    settings = copy_settings(parse_arguments([*COPY[:-2], "--keep-client-addresses"])[1])
+    assert settings.client_ranges == []
+    assert [str(network) for network in settings.client_networks] == ["0.0.0.0/0", "::/0"]
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version and --help answer on stdout with status 0; the help shows every option and the exit statuses."""
+    for arguments in (["--version"], ["--help"], ["copy", "--help"], ["intercept", "--help"], ["status", "--help"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+        output = capsys.readouterr().out
+        if arguments == ["--version"]:
+            assert output == f"copytool {__version__}\n"
+        else:
+            assert "exit status:" in output
+            for option in COMMANDS.get(arguments[0], ()):
+                assert f"--{option.long}" in output
+
+
+def test_status_without_daemon(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Asking a daemon that does not run says so, with the host status."""
+    assert main(["status", "--control-socket", str(tmp_path / "none.sock")]) == 3
+    assert "is it started" in capsys.readouterr().err
