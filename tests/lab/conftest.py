@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -59,6 +60,27 @@ def as_root(*command: str, check: bool = True) -> str:
     return subprocess.run([*sudo, *command], stdout=subprocess.PIPE, text=True, check=check).stdout
 
 
+def kill_tree(pid: int) -> None:
+    """kill -9 a process with all below it, stopping each first so that none escapes."""
+    stopped = []
+    remaining = [pid]
+    while remaining:
+        parent = remaining.pop()
+        as_root("kill", "-STOP", str(parent), check=False)
+        stopped.append(str(parent))
+        remaining += children(parent)
+    as_root("kill", "-KILL", *stopped, check=False)
+
+
+def children(pid: int) -> list[int]:
+    """Pids of the children of a process."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(number) for number in path.read_text().split()]
+    return found
+
+
 class Lab:
     """A lab with a name, a state directory and a user directory that no other has."""
 
@@ -83,16 +105,17 @@ class Lab:
         """Remove the lab."""
         return self._play("teardown", *options)
 
-    def up_until(self, predicate: Callable[[], object], what: str) -> None:
-        """Begin to make the lab and kill -9 all of Ansible as soon as ``predicate`` holds."""
-        process = subprocess.Popen(
-            self._command("lab"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, start_new_session=True
-        )
+    def up_until(self, predicate: Callable[[], object], what: str, *, whole_tree: bool = True) -> None:
+        """Begin to make the lab and kill -9 it as soon as ``predicate`` holds.
+
+        Without ``whole_tree`` only Ansible itself is killed, and the module that it was running goes on alone.
+        """
+        process = subprocess.Popen(self._command("lab"), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
         try:
             wait_until(lambda: predicate() or process.poll() is not None, what)
             assert process.poll() is None, f"ansible-playbook ended before: {what}"
         finally:
-            as_root("kill", "-9", "--", f"-{process.pid}", check=False)
+            kill_tree(process.pid) if whole_tree else process.kill()
             process.wait()
 
     def ssh(self, host: str, command: str) -> str:

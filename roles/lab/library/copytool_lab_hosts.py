@@ -82,6 +82,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lab_hosts_plan import describe, fresh_hosts, host_files, plan_absent, plan_present
 from ansible.module_utils.lab_hosts_system import HostError, Hosts
+from ansible.module_utils.lab_lock import LockError, lock
 from ansible.module_utils.lab_mounts import MountError
 from ansible.module_utils.lab_nspawn import StartError, TracesError
 from ansible.module_utils.lab_processes import ProcessesSurviveError
@@ -139,24 +140,29 @@ def wait_until_running(hosts: Hosts, names: list[str], fresh: set[str], timeout_
     return warnings
 
 
-def run(module: AnsibleModule) -> dict[str, Any]:
+def make_plan(module: AnsibleModule, hosts: Hosts) -> list[dict[str, Any]]:
+    """What is to be done now."""
+    if module.params["state"] == "absent":
+        return plan_absent(hosts.read({}))
+    wanted = wanted_hosts(module.params, module.check_mode)
+    return plan_present(wanted, hosts.read(wanted["hosts"]))
+
+
+def run(module: AnsibleModule) -> list[dict[str, Any]]:
     """Plan, and apply when not in check mode."""
     params = module.params
-    hosts = Hosts(Path(params["state_dir"]), params["prefix"])
-    if params["state"] == "absent":
-        operations = plan_absent(hosts.read({}))
-    else:
-        wanted = wanted_hosts(params, module.check_mode)
-        operations = plan_present(wanted, hosts.read(wanted["hosts"]))
-    if not module.check_mode:
+    state_dir = Path(params["state_dir"])
+    hosts = Hosts(state_dir, params["prefix"])
+    if module.check_mode or (params["state"] == "absent" and not state_dir.exists()):
+        return make_plan(module, hosts)
+    with lock(state_dir):
+        operations = make_plan(module, hosts)
         hosts.apply(operations)
         if params["state"] == "present":
             names = list(params["addresses"])
             for warning in wait_until_running(hosts, names, fresh_hosts(operations), params["boot_timeout_s"]):
                 module.warn(warning)
-    lines = [describe(operation) for operation in operations]
-    prepared = "".join(f"{line}\n" for line in lines)
-    return {"changed": bool(operations), "operations": lines, "diff": {"prepared": prepared}}
+    return operations
 
 
 def main() -> None:
@@ -176,10 +182,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        result = run(module)
-    except (HostError, MountError, StartError, TracesError, ProcessesSurviveError) as error:
+        operations = run(module)
+    except (HostError, LockError, MountError, StartError, TracesError, ProcessesSurviveError) as error:
         module.fail_json(msg=str(error))
-    module.exit_json(**result)
+    lines = [describe(operation) for operation in operations]
+    prepared = "".join(f"{line}\n" for line in lines)
+    module.exit_json(changed=bool(operations), operations=lines, diff={"prepared": prepared})
 
 
 if __name__ == "__main__":

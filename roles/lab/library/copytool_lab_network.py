@@ -69,7 +69,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.lab_lock import LockError, lock
 from ansible.module_utils.lab_network_plan import PlanError, describe, plan_absent, plan_present
+from ansible.module_utils.lab_processes import ProcessesSurviveError
 
 try:
     from ansible.module_utils.lab_network_kernel import Registry, apply, read_state
@@ -101,6 +103,18 @@ def make_plan(params: dict[str, Any], registry: Any) -> list[dict[str, Any]]:
     return plan_present(wanted, read_state(registry, names))
 
 
+def run(module: AnsibleModule) -> list[dict[str, Any]]:
+    """Plan, and apply when not in check mode."""
+    state_dir = Path(module.params["state_dir"])
+    registry = Registry(state_dir / "network.json")
+    if module.check_mode or (module.params["state"] == "absent" and not state_dir.exists()):
+        return make_plan(module.params, registry)
+    with lock(state_dir):
+        operations = make_plan(module.params, registry)
+        apply(operations, registry)
+    return operations
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -116,13 +130,10 @@ def main() -> None:
     )
     if IMPORT_ERROR:
         module.fail_json(msg=missing_required_lib("pyroute2"), exception=IMPORT_ERROR)
-    registry = Registry(Path(module.params["state_dir"]) / "network.json")
     try:
-        operations = make_plan(module.params, registry)
-    except PlanError as error:
+        operations = run(module)
+    except (LockError, PlanError, ProcessesSurviveError) as error:
         module.fail_json(msg=str(error))
-    if not module.check_mode:
-        apply(operations, registry)
     prepared = "".join(f"{describe(operation)}\n" for operation in operations)
     module.exit_json(changed=bool(operations), operations=operations, diff={"prepared": prepared})
 

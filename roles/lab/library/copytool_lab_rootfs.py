@@ -63,22 +63,17 @@ path:
   returned: when state is present
 """
 
-import fcntl
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lab_lock import LockError, lock
 from ansible.module_utils.lab_mounts import MountError, unmount_below
 from ansible.module_utils.lab_processes import TAG, ProcessesSurviveError, has_tag, kill
 from ansible.module_utils.lab_rootfs_plan import build_command, name, recipe
-
-_POLL_S = 0.5
 
 
 class BuildError(Exception):
@@ -88,8 +83,7 @@ class BuildError(Exception):
 def build(params: dict[str, Any], target: Path) -> bool:
     """Build what is missing; tell whether anything was."""
     cache = target.parent
-    cache.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with lock(cache / "lock", params["timeout_s"]) as handle:
+    with lock(cache, params["timeout_s"]) as handle:
         if target.exists():
             return False
         partial = target.with_suffix(".partial")
@@ -111,8 +105,9 @@ def build(params: dict[str, Any], target: Path) -> bool:
 def remove(cache: Path) -> None:
     """End builds that still run and remove the cache."""
     kill(has_tag(str(cache)), "root file system build")
-    unmount_below(cache)
-    shutil.rmtree(cache)
+    with lock(cache):
+        unmount_below(cache)
+        shutil.rmtree(cache)
 
 
 def discard(partial: Path) -> None:
@@ -120,22 +115,6 @@ def discard(partial: Path) -> None:
     if partial.exists():
         unmount_below(partial)
         shutil.rmtree(partial)
-
-
-@contextmanager
-def lock(path: Path, timeout_s: int) -> Iterator[int]:
-    """Hold the lock of the cache. A child that inherits the descriptor holds it too."""
-    deadline = time.monotonic() + timeout_s
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise BuildError(f"{path} is held for {timeout_s} s: see who with 'fuser {path}'") from None
-                time.sleep(_POLL_S)
-        yield file.fileno()
 
 
 def last_lines(text: str, count: int = 8) -> str:
@@ -168,7 +147,7 @@ def main() -> None:
         changed = not target.exists()
         if changed and not module.check_mode:
             changed = build(params, target)
-    except (BuildError, MountError, ProcessesSurviveError) as error:
+    except (BuildError, LockError, MountError, ProcessesSurviveError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=changed, path=str(target), diff={"prepared": f"build {target}\n" if changed else ""})
 
