@@ -94,7 +94,7 @@ class ClientConnection:
 
     def _receive_reset(self, segment: Segment, now: float) -> None:
         self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
-        ahead = seq_diff(segment.seq, self.stream.next_seq)
+        ahead = seq_diff(segment.seq, self.stream.next_seq) - self.stream.finished  # the FIN has a number, too
         if not 0 <= ahead < _MAX_WINDOW:
             return  # the online host ignores it as well (RFC 5961, section 3.2)
         if ahead or self.stream.has_hole:
