@@ -278,7 +278,9 @@ class Engine:
     def _supersede(self, connection: ClientConnection, now: float) -> None:
         """The client reuses its ports: the old sessions drain on their own, the new one gets the key."""
         del self._connections[connection.key]
-        if not connection.stream.finished:
+        if connection.stream.has_hole:
+            connection.end_sessions("capture_gap", now)
+        elif not connection.stream.finished:
             connection.client_gone(now)
 
     def _ignore(self, key: ClientKey) -> None:
