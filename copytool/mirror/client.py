@@ -118,10 +118,11 @@ class ClientConnection:
 
     def _wake_sessions(self, now: float) -> None:
         limit = self._config.session_buffer_bytes
-        full = self.stream.held_bytes > limit or self._owner.buffers_are_full()
+        held = self.stream.held_bytes
+        full = held > limit or self._owner.buffers_are_full()
         for session in self.sessions[:]:
             session.active_at = now
-            if session.buffered > limit or (full and session.buffered):
+            if session.buffered > limit or (full and (held or session.buffered)):
                 session.end("shed_memory", now)
             else:
                 self._owner.session_ready(session)

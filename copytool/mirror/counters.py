@@ -32,6 +32,7 @@ class EngineCounters:
         "dropped",
         "duplicate",
         "ignored",
+        "ignored_total",
         "outcomes",
         "queued",
         "release",
@@ -53,6 +54,7 @@ class EngineCounters:
         self.duplicate = 0
         self.discarded = 0
         self.ignored = dict.fromkeys(_IGNORED, 0)
+        self.ignored_total = 0
         self.queued = 0
         self.delivered = 0
         self.undelivered = dict.fromkeys(OUTCOMES, 0)
@@ -61,6 +63,11 @@ class EngineCounters:
         self.unknown_responses = 0
         self.sender = SenderCounters()
         self.release = ReleaseCounters()
+
+    def ignore(self, reason: str, size: int) -> None:
+        """Count captured octets that belong to no mirrored session."""
+        self.ignored[reason] += size
+        self.ignored_total += size
 
     def open_session(self) -> None:
         """Count a session that is mirrored from now on."""

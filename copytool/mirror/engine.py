@@ -98,7 +98,7 @@ class Engine:
             return
         counters.captured += segment.captured_len
         if segment.src in self._network:
-            counters.ignored["from_client_network"] += segment.captured_len
+            counters.ignore("from_client_network", segment.captured_len)
             return
         key = (segment.src, segment.src_port, online, port)
         connection = self._connections.get(key)
@@ -218,8 +218,9 @@ class Engine:
     def buffers_are_full(self) -> bool:
         """Return whether the total buffer limit is reached."""
         counters = self.counters
+        held = counters.captured - counters.accepted - counters.duplicate - counters.discarded - counters.ignored_total
         buffered = counters.queued - counters.delivered - counters.undelivered_total
-        return buffered > self.config.total_buffer_bytes
+        return held + buffered > self.config.total_buffer_bytes
 
     def session_ready(self, session: Session) -> None:
         """Serve the session with the next packets_to_send()."""
@@ -296,7 +297,7 @@ class Engine:
             reason = "midstream" if sampled else "sampled_out"
             self.counters.decline_sessions("midstream_skipped" if sampled else reason, self.config.copies)
             self._remember(key, reason, -1)
-        self.counters.ignored[reason] += size
+        self.counters.ignore(reason, size)
 
     def _remember(self, key: ClientKey, reason: str, isn: int) -> None:
         remembered = self._remembered
