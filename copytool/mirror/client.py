@@ -73,6 +73,7 @@ class ClientConnection:
             return
         stream = self.stream
         duplicate = stream.duplicate_bytes
+        beyond_fin = stream.beyond_fin_bytes
         next_seq = stream.next_seq
         was_finished = stream.finished
         try:
@@ -82,6 +83,7 @@ class ClientConnection:
             self.end_sessions("capture_gap", now)
             return
         self._counters.duplicate += stream.duplicate_bytes - duplicate
+        self._counters.discarded += stream.beyond_fin_bytes - beyond_fin
         for octets, seen in pieces:
             self._counters.accepted += len(octets)
             for session in self.sessions:

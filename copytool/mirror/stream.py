@@ -21,13 +21,14 @@ class ClientStream:
 
     next_seq: the next in-order sequence number. held_bytes: octets waiting behind a hole. finished: the FIN is in
     order. seen: response octets the client has acknowledged; fin_seen: those it had seen with its FIN.
-    duplicate_bytes: octets captured again.
+    duplicate_bytes: octets captured again. beyond_fin_bytes: octets behind the FIN, which nobody reads.
     """
 
     __slots__ = (
         "_fin_seq",
         "_held",
         "_response_base",
+        "beyond_fin_bytes",
         "duplicate_bytes",
         "fin_seen",
         "finished",
@@ -42,6 +43,7 @@ class ClientStream:
         self.finished = False
         self.fin_seen = 0
         self.duplicate_bytes = 0
+        self.beyond_fin_bytes = 0
         self._fin_seq = -1
         self._held: list[tuple[int, bytes, int]] = []
         self._response_base = -1
@@ -63,14 +65,30 @@ class ClientStream:
         length = segment.captured_len
         seq = (segment.seq + ((segment.flags & SYN) >> 1)) & SEQ_MASK  # TCP Fast Open sends data with the SYN
         if segment.flags & FIN and length == segment.payload_len and self._fin_seq < 0:
-            self._fin_seq = (seq + length) & SEQ_MASK
-            self.fin_seen = seen
+            self._note_fin((seq + length) & SEQ_MASK, seen)
+        if length and self._fin_seq >= 0:
+            inside = min(max(seq_diff(self._fin_seq, seq), 0), length)
+            self.beyond_fin_bytes += length - inside
+            length = inside
         if length:
             start = segment.payload_start
             self._insert(seq, packet[start : start + length], seen, pieces)
         if self._fin_seq == self.next_seq:
             self.finished = True
         return pieces
+
+    def _note_fin(self, fin_seq: int, seen: int) -> None:
+        """The stream ends at `fin_seq`: what is held from behind it does not count."""
+        if seq_diff(fin_seq, self.next_seq) < 0:
+            return
+        self._fin_seq = fin_seq
+        self.fin_seen = seen
+        for piece in self._held[:]:
+            size = len(piece[1])
+            if seq_diff((piece[0] + size) & SEQ_MASK, fin_seq) > 0:
+                self._held.remove(piece)
+                self.held_bytes -= size
+                self.beyond_fin_bytes += size
 
     def _update_seen(self, segment: Segment) -> int:
         """Return how many response octets the client has seen; the first acknowledgement is the base."""
