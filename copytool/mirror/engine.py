@@ -315,7 +315,7 @@ class Engine:
         self.counters.unknown_responses += 1
         if record.flags & RST or not record.flags & ACK or record.mirror not in self._network:
             return
-        if (record.target, record.target_port) in self._target_set:
+        if len(record.mirror) == len(record.target) and (record.target, record.target_port) in self._target_set:
             self._outbox.append(
                 build_segment(
                     record.mirror, record.target, record.mirror_port, record.target_port, record.ack, 0, RST, 0
