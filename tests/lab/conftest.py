@@ -85,6 +85,8 @@ class Lab:
     """A lab with a name, a state directory and a user directory that no other has."""
 
     def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
         self.prefix = f"ctt{os.getpid()}n{next(_numbers)}"
         self.state_dir = directory / "state"
         self.user_dir = directory / "user"

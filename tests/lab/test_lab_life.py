@@ -95,6 +95,17 @@ def test_a_host_that_died_is_booted_again(lab: Lab) -> None:
     assert lab.nspawn("two") == other
 
 
+def test_a_root_file_system_in_use_is_kept(lab: Lab) -> None:
+    """Teardown of another lab does not take the root file system from under hosts that lie on it."""
+    lab.up()
+    other = Lab(lab.directory / "other")
+    other.extra["lab_keep_rootfs"] = False
+    result = other.down()
+    assert result.status == 0, result.output
+    assert "other hosts lie on it" in result.output
+    assert lab.ssh("one", "ls /usr/bin/tcpdump").strip() == "/usr/bin/tcpdump"
+
+
 def test_a_host_reboots(lab: Lab) -> None:
     """A reboot inside starts the host again, with its address, without the routes that only memory held."""
     lab.up()

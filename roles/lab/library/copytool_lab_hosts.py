@@ -86,6 +86,7 @@ from ansible.module_utils.lab_lock import LockError, lock
 from ansible.module_utils.lab_mounts import MountError
 from ansible.module_utils.lab_nspawn import StartError, TracesError
 from ansible.module_utils.lab_processes import ProcessesSurviveError
+from ansible.module_utils.lab_rootfs_plan import BUILD_ID
 
 _POLL_S = 0.1
 
@@ -117,7 +118,15 @@ def wanted_hosts(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
                 },
             )
         }
-    return {"lower": params["rootfs"], "hosts": hosts}
+    return {"lower": params["rootfs"], "build": build_id(Path(params["rootfs"])), "hosts": hosts}
+
+
+def build_id(rootfs: Path) -> str:
+    """What tells this root file system from another build at the same place."""
+    try:
+        return (rootfs / BUILD_ID).read_text().strip()
+    except FileNotFoundError:
+        return str(rootfs)
 
 
 def wait_until_running(hosts: Hosts, names: list[str], fresh: set[str], timeout_s: int) -> list[str]:

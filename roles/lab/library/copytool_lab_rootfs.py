@@ -12,7 +12,7 @@ description:
     so that a build that was killed is done again and two labs do not build at once.
 options:
   state:
-    description: Whether the root file system is to be there; V(absent) removes the whole cache.
+    description: Whether the root file system is to be there; V(absent) removes the whole cache, unless a host uses it.
     type: str
     choices: [present, absent]
     default: present
@@ -66,14 +66,15 @@ path:
 import os
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lab_lock import LockError, lock
-from ansible.module_utils.lab_mounts import MountError, unmount_below
+from ansible.module_utils.lab_mounts import MountError, overlays_on, unmount_below
 from ansible.module_utils.lab_processes import TAG, ProcessesSurviveError, has_tag, kill
-from ansible.module_utils.lab_rootfs_plan import build_command, name, recipe
+from ansible.module_utils.lab_rootfs_plan import BUILD_ID, build_command, name, recipe
 
 
 class BuildError(Exception):
@@ -97,6 +98,7 @@ def build(params: dict[str, Any], target: Path) -> bool:
             discard(partial)
             raise BuildError(f"mmdebstrap failed:\n{last_lines(result.stderr)}")
         partial.chmod(0o755)
+        (partial / BUILD_ID).write_text(f"{uuid.uuid4()}\n")
         os.sync()
         partial.rename(target)
     return True
@@ -139,7 +141,9 @@ def main() -> None:
     cache = Path(params["cache_dir"])
     try:
         if params["state"] == "absent":
-            changed = cache.exists()
+            if users := overlays_on(cache):
+                module.warn(f"{cache} stays, other hosts lie on it: {' '.join(users)}")
+            changed = cache.exists() and not users
             if changed and not module.check_mode:
                 remove(cache)
             module.exit_json(changed=changed, diff={"prepared": f"remove {cache}\n" if changed else ""})

@@ -3,11 +3,11 @@
 Pure: no input, no output. A host is an overlay over the shared root file system, some files of its own in it, and
 the processes that run it: systemd-nspawn and the systemd inside.
 
-Wanted: ``{"lower": path, "hosts": {name: {"files": {path: {"content": str, "mode": str}}}}}``
-Current: ``{name: {"exists": bool, "made_of": path or None, "mounted": bool, "files": {path: file}, "processes": bool,
-"running": bool}}`` where ``exists`` says that the host has a directory, ``made_of`` what its overlay lies on,
-``processes`` that any process of it is alive and ``running`` that all are, in the right namespace; a file has
-``content`` and ``mode``, None when there is none.
+Wanted: ``{"lower": path, "build": id, "hosts": {name: {"files": {path: {"content": str, "mode": str}}}}}``
+Current: ``{name: {"exists": bool, "made_of": id or None, "mounted": bool, "files": {path: file}, "processes": bool,
+"running": bool}}`` where ``exists`` says that the host has a directory, ``made_of`` which build of the root file system
+its overlay lies on, ``processes`` that any process of it is alive and ``running`` that all are, in the right namespace;
+a file has ``content`` and ``mode``, None when there is none.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def plan_present(wanted: State, current: State) -> list[Operation]:
     surplus = {name: host for name, host in current.items() if name not in wanted["hosts"]}
     operations = plan_absent(surplus)
     for name, host in wanted["hosts"].items():
-        operations += _host(name, host, wanted["lower"], current.get(name, _NOTHING))
+        operations += _host(name, host, wanted, current.get(name, _NOTHING))
     return operations
 
 
@@ -84,8 +84,8 @@ def _file(content: str, mode: str = "0644") -> State:
     return {"content": content, "mode": mode}
 
 
-def _host(name: str, host: State, lower: str, current: State) -> Iterator[Operation]:
-    if current["made_of"] not in (None, lower):
+def _host(name: str, host: State, wanted: State, current: State) -> Iterator[Operation]:
+    if current["made_of"] not in (None, wanted["build"]):
         yield from _remove(name, current)
         current = _NOTHING
     if not current["exists"]:
@@ -94,7 +94,7 @@ def _host(name: str, host: State, lower: str, current: State) -> Iterator[Operat
         if current["processes"]:
             yield {"op": "kill", "host": name}
         current = {**current, "processes": False, "running": False}
-        yield {"op": "mount", "host": name, "lower": lower}
+        yield {"op": "mount", "host": name, "lower": wanted["lower"], "build": wanted["build"]}
     for path, file in host["files"].items():
         if current["files"].get(path) != file:
             yield {"op": "write", "host": name, "path": path, **file}

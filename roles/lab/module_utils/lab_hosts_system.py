@@ -13,7 +13,7 @@ from ansible.module_utils import lab_nspawn, lab_processes
 from ansible.module_utils.lab_mounts import mounts_below, unmount_below
 
 _MADE_OF = "made_of"
-"""File that names the root file system which a host's overlay lies on; noted before it is first mounted."""
+"""File that names the build of the root file system below a host's overlay; noted before it is first mounted."""
 
 _LEADER_GRACE_S = 5
 """How long a host may have no process 1, as while it reboots, before it counts as dead."""
@@ -102,11 +102,11 @@ class Hosts:
         self._dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         self._host_dir(name).mkdir(mode=0o755)
 
-    def _mount(self, name: str, lower: str) -> None:
+    def _mount(self, name: str, lower: str, build: str) -> None:
         paths = {part: self._host_dir(name) / part for part in ("root", "upper", "work")}
         for path in paths.values():
             path.mkdir(exist_ok=True)
-        (self._host_dir(name) / _MADE_OF).write_text(lower)
+        (self._host_dir(name) / _MADE_OF).write_text(build)
         options = f"lowerdir={lower},upperdir={paths['upper']},workdir={paths['work']}"
         _run("mount", "-t", "overlay", lab_nspawn.machine(self._prefix, name), "-o", options, str(paths["root"]))
 

@@ -19,6 +19,18 @@ def mounts_below(directory: Path) -> list[str]:
     return [point for point in points if Path(point).is_relative_to(directory)]
 
 
+def overlays_on(directory: Path) -> list[str]:
+    """Mount points, anywhere, of overlays that have their lower layer at or below a directory."""
+    found = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields, _, tail = line.partition(" - ")
+        _type, _source, options = tail.split(" ", 2)
+        lowers = [option.removeprefix("lowerdir=") for option in options.split(",") if option.startswith("lowerdir=")]
+        if any(Path(_unescape(lower)).is_relative_to(directory) for lower in lowers):
+            found.append(_unescape(fields.split()[4]))
+    return found
+
+
 def unmount_below(directory: Path, timeout_s: float = 5) -> None:
     """Unmount all at and below a directory, newest first; what stays busy is detached."""
     deadline = time.monotonic() + timeout_s

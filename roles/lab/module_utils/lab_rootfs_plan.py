@@ -9,6 +9,9 @@ from typing import Any
 
 Recipe = dict[str, Any]
 
+BUILD_ID = "etc/lab-build-id"
+"""File, in a root file system, that tells this build of it from others of the same recipe."""
+
 SSHD_CONFIG = """\
 PermitRootLogin prohibit-password
 PasswordAuthentication no
