@@ -287,7 +287,8 @@ class Sender:
         self._counters.packets += 1
 
     def _send_ack(self) -> None:
-        self._emit(ACK, self._sent_to, b"")
+        # Behind a window probe our newest number lies outside the target's window, and it would discard the ACK.
+        self._emit(ACK, min(self._sent_to, self._una + self._window), b"")
         self._counters.acks += 1
 
     # -- loss -----------------------------------------------------------------------------------------------

@@ -115,7 +115,8 @@ class Target:
         return self
 
     def accepts(self, mss: int = 1460, window_scale: int = 7) -> Target:
-        """SYN/ACK."""
+        """SYN/ACK, a millisecond after the SYN."""
+        self.scene.passes(0.001)
         return self.sends(self.segment(SYN | ACK, position=-1, options=build_options(mss, window_scale)))
 
     def acks(self, acked: int, window: int | None = None) -> Target:
