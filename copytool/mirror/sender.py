@@ -36,6 +36,7 @@ _MAX_CWND = 4 * 1024 * 1024
 _WINDOW = 65535
 _MAX_RESPONSE_JUMP = 1 << 30  # no window can be larger (RFC 7323, section 2.3)
 _SYN_AGAIN_S = 0.01
+_MAX_BACKOFF = 8  # 200 ms become 51 s; a window may stay closed, and be probed, for days
 
 
 class SenderCounters:
@@ -301,7 +302,7 @@ class Sender:
                 self.abort()
             self._close("target_unreachable" if opening else "target_stalled")
             return
-        self.rtt.backoff += 1
+        self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
         self._rto_at = NEVER
         self._timed_end = -1
         if opening:
@@ -338,7 +339,7 @@ class Sender:
         self._persist_at = NEVER
         if self._next < data_end and self._una == self._next:
             self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
-            self.rtt.backoff = min(self.rtt.backoff + 1, 8)
+            self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
             self._send_data(max(min(self._window, self._mss, data_end - self._next), 1), data_end, now)
 
     # -- receiving ------------------------------------------------------------------------------------------
