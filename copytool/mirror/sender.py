@@ -310,8 +310,9 @@ class Sender:
             self._counters.retransmissions += 1
             self._rto_at = now + self.rtt.rto_s()
             return
-        self._ssthresh = max((self._sent_to - self._una) // 2, 2 * self._mss)
-        self._cwnd = self._mss
+        if self._window:  # a closed window that rejects a probe says nothing about congestion
+            self._ssthresh = max((self._sent_to - self._una) // 2, 2 * self._mss)
+            self._cwnd = self._mss
         self._recover = self._sent_to  # duplicate acknowledgements up to here are echoes of this (RFC 6582, 3.2)
         self._in_recovery = False
         self._duplicate_acks = 0
