@@ -425,10 +425,11 @@ class Sender:
         window = record.window << self._window_scale
         if acked > self._una:
             self._take_acknowledged(acked, now)
+            self._count_duplicates(record.duplicate_acks, now)
         elif self._sent_to > self._una:
             self._retries = 0  # it answers: slow or full, but not dead
             if window == self._window:
-                self._count_duplicates(record, now)
+                self._count_duplicates(record.duplicate_acks + (record.data_segments == 0), now)
         if window > self._window_max:
             self._window_max = window
         if window > self._window:
@@ -468,12 +469,11 @@ class Sender:
         else:
             self._cwnd = min(self._cwnd + self._mss * octets // self._cwnd + 1, _MAX_CWND)
 
-    def _count_duplicates(self, record: ResponseRecord, now: float) -> None:
-        if record.data_segments == 0:
-            self._duplicate_acks += 1 + record.duplicate_acks
-        else:
-            self._duplicate_acks += record.duplicate_acks
-        if self._duplicate_acks >= 3 and not self._in_recovery and self._una >= self._recover:
+    def _count_duplicates(self, count: int, now: float) -> None:
+        self._duplicate_acks += count
+        if self._duplicate_acks < 3 or self._sent_to <= self._una:
+            return
+        if not self._in_recovery and self._una >= self._recover:
             self._ssthresh = max((self._sent_to - self._una) // 2, 2 * self._mss)
             self._cwnd = self._ssthresh
             self._recover = self._sent_to
