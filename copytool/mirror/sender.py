@@ -389,6 +389,8 @@ class Sender:
         acked = (self._irs + 1 + self._acked_to) & SEQ_MASK
         newest = (self._irs + 1 + self.received) & SEQ_MASK
         if seq in (acked, newest) or (follows_data and seq == record.end):
+            if record.flags & ACK:
+                self._drop_acknowledged(self._una + seq_diff(record.ack, (self._iss + self._una) & SEQ_MASK))
             self._close("target_closed_early" if self.fin_received or record.flags & FIN else "target_reset")
             return True
         self._counters.unacceptable += 1
@@ -446,11 +448,7 @@ class Sender:
 
     def _take_acknowledged(self, acked: int, now: float) -> None:
         octets = acked - self._una
-        data = min(acked, self._data_end()) - self._buffer_at
-        if data > 0:
-            del self._buffer[:data]
-            self._buffer_at += data
-            self.delivered += data
+        self._drop_acknowledged(acked)
         if 0 <= self._timed_end <= acked:
             self.rtt.sample(now - self._timed_at)
             self._timed_end = -1
@@ -468,6 +466,13 @@ class Sender:
             self._cwnd = min(self._cwnd + octets, _MAX_CWND)
         else:
             self._cwnd = min(self._cwnd + self._mss * octets // self._cwnd + 1, _MAX_CWND)
+
+    def _drop_acknowledged(self, acked: int) -> None:
+        data = min(acked, self._data_end()) - self._buffer_at
+        if data > 0 and acked <= self._sent_to:
+            del self._buffer[:data]
+            self._buffer_at += data
+            self.delivered += data
 
     def _count_duplicates(self, count: int, now: float) -> None:
         self._duplicate_acks += count
