@@ -42,7 +42,7 @@ class SessionOwner(Protocol):
 class Session:
     """The mirror of one client connection (one of its copies).
 
-    outcome: "" while active. pending_bytes: client octets not yet released.
+    outcome: "" while active. pending_bytes: client octets not yet released. turns: requests released so far.
     """
 
     __slots__ = (
@@ -64,6 +64,7 @@ class Session:
         "queued",
         "sender",
         "timer_at",
+        "turns",
     )
 
     def __init__(
@@ -84,6 +85,7 @@ class Session:
         self.outcome = ""
         self.pending_bytes = 0
         self.queued = 0
+        self.turns = 0
         self.timer_at = NEVER
         self._pending: deque[tuple[bytes, int]] = deque()
         self._fin_seen = -1
@@ -98,11 +100,6 @@ class Session:
     def buffered(self) -> int:
         """Client octets held for this session."""
         return self.pending_bytes + self.sender.buffered
-
-    @property
-    def turns(self) -> int:
-        """Requests released so far."""
-        return self._rule.turns
 
     # -- from the client ------------------------------------------------------------------------------------
 
@@ -167,6 +164,7 @@ class Session:
             pending.popleft()
             self.pending_bytes -= len(octets)
             self.sender.write(octets)
+            self.turns = rule.turns
             idle_since = NEVER
         if self._fin_seen < 0 or self._fin_released:
             return
