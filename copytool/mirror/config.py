@@ -33,7 +33,7 @@ class MirrorConfig:
     """Silence after which a session is given up."""
 
     close_timeout_s: float = 60.0
-    """How long a fully delivered session waits for the target's FIN after the client's."""
+    """How long a fully delivered session that the client closed waits for the target's next octet or FIN."""
 
     max_sessions: int = 100_000
     """Concurrent mirror sessions; further ones are shed."""

@@ -124,11 +124,13 @@ class Session:
     def receive_response(self, record: ResponseRecord, now: float) -> None:
         """Take in what the target said in this session; advance() acts on it."""
         self.active_at = now
-        delivered = self.sender.delivered
+        delivered, received = self.sender.delivered, self.sender.received
         self.sender.receive(record, now)
         if self.sender.delivered > delivered:
             self._counters.delivered += self.sender.delivered - delivered
             self._delivered_at = now
+        if self.close_by != NEVER and self.sender.received > received:
+            self.close_by = now + self._config.close_timeout_s
         self._rule.note_received(self.sender.received, now)
 
     # -- progress -------------------------------------------------------------------------------------------
