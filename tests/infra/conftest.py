@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import testinfra
 from support.mirror import Mirror
+from support.reach import unreachable
 from support.topology import Topology, read_topology
 from testinfra.host import Host
 
@@ -18,7 +22,7 @@ EXEC_START = "/opt/copytool/bin/copytool copy --config /etc/copytool/copy.toml"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything here needs the lab; reboots come last."""
     for item in items:
-        if item.path.is_relative_to(os.path.dirname(__file__)):
+        if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("lab")
     items.sort(key=lambda item: "reboot" in item.name)
 
@@ -29,17 +33,30 @@ def topology() -> Topology:
 
 
 @pytest.fixture(scope="session")
-def hosts(topology: Topology) -> dict[str, Host]:
+def connections(topology: Topology) -> Iterator[str]:
+    """Where ssh keeps the connections that all tests share; ended afterwards, so that hosts can be removed."""
+    with tempfile.TemporaryDirectory(prefix="ct-ssh-") as directory:
+        yield directory
+        for name in topology.names.values():
+            socket = f"ControlPath={directory}/{name}"
+            command = ["ssh", "-F", str(topology.ssh_config), "-o", socket, "-O", "exit", name]
+            subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+
+
+@pytest.fixture(scope="session")
+def hosts(topology: Topology, connections: str) -> dict[str, Host]:
     give_up: Callable[[str], object] = pytest.fail if os.environ.get("LAB_REQUIRED") == "1" else pytest.skip
     if not topology.ssh_config.is_file():
         give_up(f"the lab is not up: no {topology.ssh_config}; run: make lab")
     found = {
-        kind: testinfra.get_host(f"ssh://{name}", ssh_config=str(topology.ssh_config))
+        kind: testinfra.get_host(
+            f"ssh://{name}", ssh_config=str(topology.ssh_config), controlpath=f"{connections}/{name}"
+        )
         for kind, name in topology.names.items()
     }
     for kind, host in found.items():
-        if host.run("true").rc != 0:
-            give_up(f"the lab is not up: {kind} does not answer over ssh; run: make lab")
+        if problem := unreachable(host):
+            give_up(f"the lab is not up: {kind} does not answer over ssh ({problem}); run: make lab")
     return found
 
 
