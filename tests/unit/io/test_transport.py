@@ -1,0 +1,179 @@
+"""Link sockets on the loopback interface: reconnecting, and peers that are silent, rude or too many."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+
+from copytool.io import transport
+from copytool.io.loop import EventLoop
+from copytool.io.transport import InterceptClient, LinkServer, PeerConnection
+from copytool.link import connection
+from copytool.link.frames import HELLO, encode_frame, encode_json
+from copytool.link.share import Share
+
+SHARE = Share([ip_network("192.168.60.0/24")], [(bytes([192, 168, 50, 101]), 1025)])
+
+
+class _Until:
+    """Stops the loop once a condition holds, or fails after a while."""
+
+    def __init__(self, loop: EventLoop, condition: Callable[[], Any]) -> None:
+        self._loop = loop
+        self._condition = condition
+        self._deadline = loop.now() + 10
+        self._look_at = loop.now()
+
+    def next_timer(self) -> float:
+        return self._look_at
+
+    def handle_timer(self, now: float) -> None:
+        self._look_at = now + 0.01
+        if self._condition() or now > self._deadline:
+            self._loop.stop()
+
+
+def run_until(loop: EventLoop, condition: Callable[[], Any]) -> None:
+    """Run the loop until the condition holds."""
+    watcher = _Until(loop, condition)
+    loop.services.append(watcher)
+    loop.run()
+    loop.services.remove(watcher)
+    assert condition()
+
+
+@pytest.fixture
+def loop() -> Iterator[EventLoop]:
+    made = EventLoop()
+    yield made
+    made.close()
+    assert made.failures == 0
+
+
+def make_server(loop: EventLoop, port: int = 0) -> LinkServer:
+    """Listen on loopback and welcome everybody."""
+
+    def decide(peer: PeerConnection, now: float) -> None:
+        peer.end.welcome("test", now)
+
+    return LinkServer(loop, "127.0.0.1", port, decide, lambda peer: None, lambda peer: None)
+
+
+def port_of(server: LinkServer) -> int:
+    """Return the port that the kernel chose."""
+    return int(server._socket.getsockname()[1])
+
+
+def make_client(loop: EventLoop, port: int) -> InterceptClient:
+    """Connect to loopback."""
+    client = InterceptClient(loop, ("127.0.0.1", port), SHARE, "test", lambda records: None, lambda: None)
+    loop.services.append(client)
+    return client
+
+
+def test_client_connects_and_reconnects(loop: EventLoop) -> None:
+    """The link is established, lost with the server, and comes back with its successor."""
+    server = make_server(loop)
+    port = port_of(server)
+    client = make_client(loop, port)
+    run_until(loop, lambda: client.state == "established")
+    assert server.peers[0].status()["client_networks"] == ["192.168.60.0/24"]
+    server.close()
+    run_until(loop, lambda: client.state == "closed")
+    server = make_server(loop, port)
+    run_until(loop, lambda: client.state == "established")
+    assert client.connects == 2
+    client.close()
+    server.close()
+
+
+def test_client_says_why_it_cannot_connect(loop: EventLoop) -> None:
+    """With nobody listening the reason is in the status, and the client goes on trying."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        client = make_client(loop, unused.getsockname()[1])
+        run_until(loop, lambda: client.reason == "Connection refused")
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\xff" * 100,
+        encode_frame(HELLO, b"[]"),
+        encode_frame(HELLO, b"\xff\xfe"),
+        encode_json(HELLO, {"protocol": 99}),
+        encode_json(HELLO, {"protocol": 1, "client_networks": ["x"], "targets": [["c0a83265", 1025]]}),
+        encode_json(HELLO, {"protocol": 1, "client_networks": ["192.168.60.0/24"], "targets": [["zz", 1]]}),
+    ],
+)
+def test_garbage_ends_only_its_own_connection(loop: EventLoop, data: bytes) -> None:
+    """A peer that speaks something else is closed; an established peer does not notice."""
+    server = make_server(loop)
+    client = make_client(loop, port_of(server))
+    run_until(loop, lambda: client.state == "established")
+    with socket.create_connection(("127.0.0.1", port_of(server))) as rude:
+        rude.sendall(data)
+        run_until(loop, lambda: len(server.peers) == 2 or _closed(rude))
+        run_until(loop, lambda: len(server.peers) == 1)
+    assert client.state == "established"
+    client.close()
+    server.close()
+
+
+def _closed(sock: socket.socket) -> bool:
+    sock.setblocking(False)
+    try:
+        return sock.recv(1000) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_half_a_frame_and_silence(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that connects and says nothing more is closed after the time limit."""
+    monkeypatch.setattr(connection, "DEAD_AFTER_S", 0.2)
+    server = make_server(loop)
+    with socket.create_connection(("127.0.0.1", port_of(server))) as silent:
+        silent.sendall(b"\x00\x00")
+        run_until(loop, lambda: server.peers)
+        run_until(loop, lambda: not server.peers)
+        assert silent.recv(10) == b""
+    server.close()
+
+
+def test_too_many_peers(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections beyond the limit are closed at once and counted."""
+    monkeypatch.setattr(transport, "MAX_PEERS", 3)
+    server = make_server(loop)
+    crowd = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(5)]
+    run_until(loop, lambda: server.rejected == 2)
+    assert len(server.peers) == 3
+    for sock in crowd:
+        sock.close()
+    run_until(loop, lambda: not server.peers)
+    server.close()
+
+
+def test_a_peer_that_does_not_read_blocks_nobody(loop: EventLoop) -> None:
+    """Once its socket is full a slow peer is marked blocked, and what waits for it stays queued."""
+    server = make_server(loop)
+    with socket.create_connection(("127.0.0.1", port_of(server))) as slow:
+        slow.sendall(encode_json(HELLO, {"protocol": 1, "version": "x"} | SHARE.to_json()))
+        run_until(loop, lambda: server.peers and server.peers[0].end.established)
+        peer = server.peers[0]
+        frames = 0
+        while not peer.blocked and frames < 1000:
+            peer.end.send_records(bytes(56 * 1000), loop.now())
+            peer.after_io()
+            frames += 1
+        assert peer.blocked
+        assert 0 < len(peer.end.data_to_send()) <= 56_005
+    run_until(loop, lambda: not server.peers)
+    server.close()
