@@ -18,6 +18,14 @@ Json = dict[str, Any]
 Multiset = Counter[tuple[int, str]]
 
 
+OUTCOME_HINTS = {
+    "target_refused": "nothing listens on the target's service port",
+    "target_unreachable": "the target does not answer, or its answers do not reach the assistant (fab route)",
+    "no_feedback": "the link to intercept was down at the time",
+    "capture_gap": "copy could not keep up with the traffic, see its capture drops in copytool status copy",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """What was seen of one run of test sessions."""
@@ -30,7 +38,9 @@ class Observed:
     """copy's status before."""
     copy_after: Json
     """copy's status after; {} when it did not answer."""
-    intercept: Json
+    intercept_before: Json
+    """intercept's status before."""
+    intercept_after: Json
     """intercept's status after; {} when it did not answer."""
     target_log: list[Json] | None
     """Session lines of the target service since the start; None when it keeps none."""
@@ -108,10 +118,10 @@ def judge_link(seen: Observed) -> Hop:
     """The link between the daemons, as both see it."""
     states = [
         ("copy", peer.get("state", "unknown")) for peer in seen.copy_after.get("link", [])
-    ] + [("intercept", peer.get("state", "unknown")) for peer in seen.intercept.get("link", [])]
+    ] + [("intercept", peer.get("state", "unknown")) for peer in seen.intercept_after.get("link", [])]
     if not seen.copy_after:
         problem = "copytool copy does not answer; look at journalctl -u copytool@copy on the online host"
-    elif not seen.intercept:
+    elif not seen.intercept_after:
         problem = "copytool intercept does not answer; look at journalctl -u copytool@intercept on the assistant"
     else:
         shown = ", ".join(f"{side} says {state}" for side, state in states) or "neither side has a peer"
@@ -132,6 +142,19 @@ def judge_capture(seen: Observed, sent: Multiset) -> Hop:
     )
 
 
+def judge_answers(seen: Observed) -> Hop:
+    """Whether intercept captured any of the target's answers."""
+    before, after = (status.get("capture", {}) for status in (seen.intercept_before, seen.intercept_after))
+    packets = after.get("packets", 0) - before.get("packets", 0)
+    return Hop(
+        "intercept: answers captured",
+        packets > 0,
+        note=f"{grouped(packets)} packets",
+        problem="the assistant got none of the target's answers; check the route on the target (fab route), "
+        "intercept's interface and filter, and that the target host is up",
+    )
+
+
 def judge_mirror(seen: Observed, sent: Multiset) -> Hop:
     """What became of the sessions in copy."""
     _, outcomes = grown(seen.copy_before, seen.copy_after)
@@ -140,12 +163,13 @@ def judge_mirror(seen: Observed, sent: Multiset) -> Hop:
     others = {word: count for word, count in outcomes.items() if word != "mirrored"}
     ok = set(others) <= {"sampled_out"} if seen.ratio < 100 else mirrored >= wanted
     listed = ", ".join(f"{count} {word}" for word, count in sorted(others.items())) or "no other outcome"
+    hint = next((f"; {hint}" for word, hint in OUTCOME_HINTS.items() if word in others), "")
     return Hop(
         "copy: mirrored",
         ok,
         mirrored,
         note=listed if others else "",
-        problem=f"copy mirrored {mirrored} of {wanted} sessions ({listed})",
+        problem=f"copy mirrored {mirrored} of {wanted} sessions ({listed}){hint}",
     )
 
 
@@ -178,7 +202,10 @@ def judge(seen: Observed) -> Verdict:
     hops = [judge_client(seen)]
     if seen.online_log is not None:
         hops.append(judge_online(seen, sent))
-    hops += [judge_link(seen), judge_capture(seen, sent), judge_mirror(seen, sent)]
+    hops += [judge_link(seen), judge_capture(seen, sent)]
+    if seen.ratio == 100:
+        hops.append(judge_answers(seen))
+    hops.append(judge_mirror(seen, sent))
     if seen.target_log is not None:
         hops.append(judge_target(seen, sent))
     return Verdict(hops)

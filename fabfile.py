@@ -1,0 +1,270 @@
+"""Everyday work on the mirror: `fab --list`, and `fab --help TASK` for one of them.
+
+Tasks work on the lab, or on the hosts of the inventory that --inventory or COPYTOOL_INVENTORY names. The hosts
+are reached with the lab's ssh_config, or the one that COPYTOOL_SSH_CONFIG names, or your own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabric import Config, Connection, task
+from invoke import Context, Exit
+
+REPOSITORY = Path(__file__).resolve().parent
+LAB_INVENTORY = "inventory/lab"
+LAB_SSH_CONFIG = REPOSITORY / ".lab" / "ssh_config"
+DAEMONS = {"copy": "online_hosts", "intercept": "assistant_hosts"}
+KINDS = {"online": "online_hosts", "target": "target_hosts", "assistant": "assistant_hosts", "client": "client_hosts"}
+HELP_INVENTORY = "inventory to work on (COPYTOOL_INVENTORY, else inventory/lab)"
+HELP_DAEMON = "copy or intercept; both when not given"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The hosts of an inventory."""
+
+    inventory: str
+    groups: dict[str, list[str]]
+    variables: dict[str, dict[str, Any]]
+
+    def connect(self, name: str) -> Connection:
+        """A connection to a host, by the ssh_config and what the inventory says."""
+        config = os.environ.get("COPYTOOL_SSH_CONFIG") or (LAB_SSH_CONFIG if self.is_lab() else None)
+        if config and not Path(config).is_file():
+            hint = "the lab is not up: run make lab" if self.is_lab() else "check COPYTOOL_SSH_CONFIG"
+            raise Exit(f"no {config}; {hint}")
+        own = self.variables.get(name, {})
+        settings = Config(runtime_ssh_path=str(config)) if config else Config()
+        return Connection(
+            literal(own, "ansible_host") or name,
+            user=literal(own, "ansible_user") or None,
+            port=literal(own, "ansible_port") or None,
+            config=settings,
+            connect_timeout=10,
+        )
+
+    def is_lab(self) -> bool:
+        """Whether these are the lab's hosts."""
+        return Path(self.inventory).resolve() == (REPOSITORY / LAB_INVENTORY).resolve()
+
+    def of_kind(self, kind: str) -> list[str]:
+        """Names of the hosts of a kind, or the host of that name."""
+        if kind in self.variables or any(kind in names for names in self.groups.values()):
+            return [kind]
+        if kind not in KINDS:
+            raise Exit(f"no host {kind!r} in {self.inventory}; there are {', '.join(KINDS)} and host names")
+        return self.groups.get(KINDS[kind], [])
+
+    def running(self, daemon: str) -> list[tuple[str, str]]:
+        """Daemon and host, for one daemon or for both."""
+        if daemon and daemon not in DAEMONS:
+            raise Exit(f"no daemon {daemon!r}; there are {' and '.join(DAEMONS)}")
+        return [(own, host) for own, group in DAEMONS.items() if daemon in ("", own) for host in self.groups[group]]
+
+
+def literal(variables: dict[str, Any], name: str) -> Any:
+    """A host variable, unless it is a template that only Ansible can fill in."""
+    value = variables.get(name)
+    return None if isinstance(value, str) and "{{" in value else value
+
+
+def fleet(inventory: str) -> Fleet:
+    """Read an inventory."""
+    chosen = inventory or os.environ.get("COPYTOOL_INVENTORY") or str(REPOSITORY / LAB_INVENTORY)
+    if not Path(chosen).exists():
+        raise Exit(f"no inventory {chosen}")
+    listing = subprocess.run([tool("ansible-inventory"), "-i", chosen, "--list"], stdout=subprocess.PIPE, check=False)
+    if listing.returncode != 0:
+        raise Exit(f"could not read the inventory {chosen}")
+    values = json.loads(listing.stdout)
+    groups = {group: values.get(group, {}).get("hosts", []) for group in KINDS.values()}
+    return Fleet(chosen, groups, values["_meta"]["hostvars"])
+
+
+def tool(name: str) -> str:
+    """A program that was installed beside fab."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def run(connection: Connection, command: str, hide: bool = False, warn: bool = True) -> Any:
+    """Run a command as root on a host; says plainly when the host cannot be reached."""
+    prefix = "" if (connection.user or "root") == "root" else "sudo -n "
+    try:
+        return connection.run(f"{prefix}{command}", hide=hide, warn=warn, in_stream=False)
+    except Exit:
+        raise
+    except Exception as error:  # paramiko, ssh and the proxy command each have their own
+        reason = str(error) or type(error).__name__
+        raise Exit(f"{connection.original_host} does not answer: {reason}. In the lab: make lab") from None
+
+
+def title(text: str) -> None:
+    """Print a heading."""
+    print(f"\n{text}", flush=True)
+
+
+@task(help={"inventory": HELP_INVENTORY})
+def status(_: Context, inventory: str = "") -> None:
+    """Show what runs on each host, the link and the counters."""
+    hosts = fleet(inventory)
+    for daemon, host in hosts.running(""):
+        title(f"{host}: copytool {daemon}")
+        connection = hosts.connect(host)
+        state = run(connection, f"systemctl is-active copytool@{daemon}", hide=True).stdout.strip()
+        print(f"  service      {state or 'unknown'}")
+        run(connection, f"copytool status {daemon}")
+    for kind in ("online", "target"):
+        for host in hosts.of_kind(kind):
+            state = run(hosts.connect(host), "systemctl is-active echo_server", hide=True).stdout.strip()
+            title(f"{host}: echo service {state or 'not there'}")
+
+
+@task(help={"daemon": HELP_DAEMON, "lines": "how many lines", "inventory": HELP_INVENTORY})
+def logs(_: Context, daemon: str = "", lines: int = 50, inventory: str = "") -> None:
+    """Show the last log lines of the daemons."""
+    hosts = fleet(inventory)
+    for own, host in hosts.running(daemon):
+        title(f"{host}: copytool {own}")
+        run(hosts.connect(host), f"journalctl --no-pager -n {int(lines)} -o short-iso -u copytool@{own}")
+
+
+@task(help={"daemon": HELP_DAEMON, "inventory": HELP_INVENTORY})
+def follow(_: Context, daemon: str = "", inventory: str = "") -> None:
+    """Follow the logs of the daemons until Ctrl-C."""
+    hosts = fleet(inventory)
+    threads = []
+    for own, host in hosts.running(daemon):
+        command = f"journalctl --no-pager -f -n 5 -o short -u copytool@{own}"
+        threads.append(threading.Thread(target=run, args=(hosts.connect(host), command), daemon=True))
+    for thread in threads:
+        thread.start()
+    with suppress(KeyboardInterrupt):
+        for thread in threads:
+            thread.join()
+
+
+@task(help={"daemon": HELP_DAEMON, "inventory": HELP_INVENTORY})
+def start(_: Context, daemon: str = "", inventory: str = "") -> None:
+    """Start the daemons, intercept first."""
+    control(fleet(inventory), "start", daemon, copy_first=False)
+
+
+@task(help={"daemon": HELP_DAEMON, "inventory": HELP_INVENTORY})
+def stop(_: Context, daemon: str = "", inventory: str = "") -> None:
+    """Stop the daemons, copy first. The online service runs on."""
+    control(fleet(inventory), "stop", daemon, copy_first=True)
+
+
+@task(help={"daemon": HELP_DAEMON, "inventory": HELP_INVENTORY})
+def restart(_: Context, daemon: str = "", inventory: str = "") -> None:
+    """Restart the daemons, intercept first. Sessions being mirrored are given up."""
+    control(fleet(inventory), "restart", daemon, copy_first=False)
+
+
+def control(hosts: Fleet, verb: str, daemon: str, *, copy_first: bool) -> None:
+    """Start, stop or restart daemons in order and say how that went."""
+    order = hosts.running(daemon)
+    for own, host in order if copy_first else reversed(order):
+        connection = hosts.connect(host)
+        result = run(connection, f"systemctl {verb} copytool@{own}", hide=True)
+        state = run(connection, f"systemctl is-active copytool@{own}", hide=True).stdout.strip()
+        print(f"{host}: copytool {own} {state}")
+        if result.failed:
+            raise Exit(f"{result.stderr.strip()}\nSee: fab logs --daemon {own}")
+
+
+@task(
+    help={
+        "host": "online, target, assistant, client, or a host's name",
+        "filter": "what to capture, as for tcpdump (all TCP but ssh)",
+        "seconds": "how long at most (10)",
+        "packets": "how many at most (10000)",
+        "output": "local file; HOST.pcap when not given",
+        "inventory": HELP_INVENTORY,
+    }
+)
+def capture(
+    _: Context,
+    host: str,
+    filter: str = "tcp and not port 22",
+    seconds: int = 10,
+    packets: int = 10000,
+    output: str = "",
+    inventory: str = "",
+) -> None:
+    """Capture packets on a host into a local pcap file."""
+    hosts = fleet(inventory)
+    for name in hosts.of_kind(host):
+        path = Path(output or f"{name}.pcap")
+        print(f"capturing on {name} for {int(seconds)} s or {int(packets)} packets ...", flush=True)
+        connection = hosts.connect(name)
+        remote = run(connection, "mktemp /tmp/capture-XXXXXX.pcap", hide=True, warn=False).stdout.strip()
+        try:
+            limits = f"timeout --signal=INT {int(seconds)} tcpdump -Z root -i any -n -U -c {int(packets)}"
+            result = run(connection, f"{limits} -w {remote} {shlex.quote(filter)}", hide=True)
+            if result.exited not in (0, 124):
+                raise Exit(f"tcpdump on {name}: {result.stderr.strip()}")
+            connection.get(remote, str(path.resolve()))
+        finally:
+            run(connection, f"rm -f {remote}", hide=True)
+        print(f"{path}: {path.stat().st_size} bytes; read it with tcpdump -nr {path}")
+
+
+@task(
+    help={
+        "count": "how many sessions",
+        "concurrency": "how many at once",
+        "turns": "at most this many requests in a session",
+        "max-bytes": "at most this many bytes in a request",
+        "inventory": HELP_INVENTORY,
+    }
+)
+def sessions(
+    _: Context, count: int = 100, concurrency: int = 20, turns: int = 10, max_bytes: int = 8192, inventory: str = ""
+) -> None:
+    """Drive test sessions and say how many reached the target byte for byte."""
+    hosts = fleet(inventory)
+    if not hosts.groups["client_hosts"]:
+        raise Exit(f"{hosts.inventory} has no host in client_hosts to drive sessions from")
+    values = {"sessions": count, "concurrency": concurrency, "turns": turns, "max_bytes": max_bytes}
+    extra = json.dumps({f"mirror_check_{name}": int(value) for name, value in values.items()})
+    command = [tool("ansible-playbook"), "playbooks/verify.yml", "-i", str(Path(hosts.inventory).resolve())]
+    result = subprocess.run([*command, "-e", extra], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False)
+    report = summary_of(result.stdout)
+    print("\n".join(report) if report else result.stdout)
+    if result.returncode != 0:
+        raise Exit(code=1)
+
+
+def summary_of(output: str) -> list[str]:
+    """The summary that playbooks/verify.yml printed among Ansible's own lines."""
+    lines = output.splitlines()
+    with suppress(ValueError):
+        hosts = lines.index("Hosts")
+        end = lines.index("Look around") if "Look around" in lines else len(lines)
+        return lines[hosts - 2 : end]
+    return []
+
+
+@task(help={"inventory": HELP_INVENTORY})
+def route(_: Context, inventory: str = "") -> None:
+    """Show the route of mirrored sessions' answers: target to assistant, and that it ends there."""
+    hosts = fleet(inventory)
+    for host in hosts.of_kind("target"):
+        title(f"{host}: routes")
+        connection = hosts.connect(host)
+        run(connection, "ip route show")
+        run(connection, "systemctl --no-pager -n 0 status mirror-route | sed -n 2,4p")
+    for host in hosts.of_kind("assistant"):
+        title(f"{host}: forwarding (0 is right)")
+        run(hosts.connect(host), "sysctl net.ipv4.ip_forward")

@@ -1,0 +1,22 @@
+"""Loads the Python files that roles bring, which are no packages."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROLES = Path(__file__).resolve().parents[3] / "roles"
+
+
+def load(path: str) -> ModuleType:
+    """The module in a file below roles/."""
+    name = "roles_" + path.removesuffix(".py").replace("/", "_")
+    spec = importlib.util.spec_from_file_location(name, ROLES / path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
