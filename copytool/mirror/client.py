@@ -102,12 +102,13 @@ class ClientConnection:
         if ahead or self.stream.has_hole:
             self.end_sessions("capture_gap", now)
         else:
+            self.stream.update_seen(segment)
             self.client_gone(now)
 
     def client_gone(self, now: float) -> None:
         """The client has reset the connection or reused its ports: nothing follows what was captured."""
         for session in self.sessions:
-            session.reset()
+            session.reset(self.stream.seen)
         self._wake_sessions(now)
 
     def _watch_hole(self, next_seq: int, now: float) -> None:

@@ -52,7 +52,8 @@ class Session:
         "_fin_released",
         "_fin_seen",
         "_pending",
-        "_reset",
+        "_reset_released",
+        "_reset_seen",
         "_rule",
         "active_at",
         "close_by",
@@ -90,7 +91,8 @@ class Session:
         self._pending: deque[tuple[bytes, int]] = deque()
         self._fin_seen = -1
         self._fin_released = False
-        self._reset = False
+        self._reset_released = False
+        self._reset_seen = -1
         self._delivered_at = now
         self._config = config
         self._counters = counters
@@ -115,9 +117,9 @@ class Session:
         """The client's FIN is in order; it was sent after `seen` response octets."""
         self._fin_seen = seen
 
-    def reset(self) -> None:
-        """The client sent an RST, or is known to be gone: reset the target once everything is delivered."""
-        self._reset = True
+    def reset(self, seen: int) -> None:
+        """The client reset, or is gone, after `seen` response octets: reset the target as late in its response."""
+        self._reset_seen = seen
 
     # -- from the target ------------------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Session:
         sender.transmit(now)
         if sender.state == CLOSED:
             self.end(self._failure_outcome(), now)
-        elif self._reset and not self._pending and not sender.buffered and sender.state == OPEN:
+        elif self._reset_released and not sender.buffered:
             self.end("mirrored", now)
         elif self._fin_released and sender.fin_acked:
             if sender.fin_received:
@@ -168,11 +170,13 @@ class Session:
             self.sender.write(octets)
             self.turns = rule.turns
             idle_since = NEVER
-        if self._fin_seen < 0 or self._fin_released:
-            return
-        if rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
+        if self._fin_seen >= 0 and not self._fin_released:
+            if not rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
+                return
             self._fin_released = True
             self.sender.finish()
+        if self._reset_seen >= 0 and not self._reset_released:
+            self._reset_released = rule.may_release(self._reset_seen, latest_seen, idle_since, rtt_s, now)
 
     def _failure_outcome(self) -> str:
         failure = self.sender.failure
@@ -183,8 +187,7 @@ class Session:
         return failure
 
     def _delivered_all(self) -> bool:
-        ending = self._fin_seen >= 0 or self._reset
-        return ending and not self.buffered
+        return (self._fin_released or self._reset_released) and not self.buffered
 
     def end(self, outcome: str, now: float) -> None:
         """End the session with `outcome`; the target gets an RST unless both directions were closed."""

@@ -60,7 +60,7 @@ class ClientStream:
         Raises OverflowError when more than MAX_HELD_PIECES pieces wait behind a hole. A payload that the capture
         cut short counts as missing from where it is cut.
         """
-        seen = self._update_seen(segment)
+        seen = self.update_seen(segment)
         pieces: list[tuple[bytes, int]] = []
         length = segment.captured_len
         seq = (segment.seq + ((segment.flags & SYN) >> 1)) & SEQ_MASK  # TCP Fast Open sends data with the SYN
@@ -90,7 +90,7 @@ class ClientStream:
                 self.held_bytes -= size
                 self.beyond_fin_bytes += size
 
-    def _update_seen(self, segment: Segment) -> int:
+    def update_seen(self, segment: Segment) -> int:
         """Return how many response octets the client has seen; the first acknowledgement is the base."""
         if not segment.flags & ACK:
             return self.seen

@@ -14,9 +14,9 @@ __all__ = ["Script", "TurnClient", "TurnServer"]
 class Script:
     """What a session does.
 
-    turns: (length of the request, length of the response). greeting: octets the server speaks first. ending: `fin` (the client
-    closes after the last response), `half_close` (it closes with its last request), `rst` (it resets after the
-    last response), `server` (the server closes after the last response).
+    turns: (length of the request, length of the response). greeting: octets the server speaks first.
+    ending: `fin` (the client closes after the last response), `half_close` (it closes with its last request), `rst`
+    (it resets after the last response), `server` (the server closes after the last response).
     """
 
     turns: list[tuple[int, int]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from copytool.wire.segment import ACK, FIN, RST, SYN
@@ -113,7 +115,8 @@ def test_greeting_in_one_flush_with_the_syn_ack() -> None:
 
 
 @pytest.mark.parametrize(
-    ("offered", "limit", "expected"), [(1460, 1460, 1460), (536, 1460, 536), (9000, 1460, 1460), (0, 1460, 536), (10, 1460, 64)]
+    ("offered", "limit", "expected"),
+    [(1460, 1460, 1460), (536, 1460, 536), (9000, 1460, 1460), (0, 1460, 536), (10, 1460, 64), (1460, 1000, 1000)],
 )
 def test_segments_fit_the_targets_mss(offered: int, limit: int, expected: int) -> None:
     """No segment is larger than the target's MSS (536 if it names none) and our own limit."""
@@ -221,7 +224,7 @@ def test_retransmission_backs_off() -> None:
     client.says(b"abc")
     scene.sent()
     times = sent_at(scene, 10)
-    gaps = [round(later - earlier, 2) for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [round(later - earlier, 2) for earlier, later in pairwise(times)]
     assert len(times) == 4
     assert gaps == [0.4, 0.8, 1.6]
     assert scene.outcomes() == {"target_stalled": 1}

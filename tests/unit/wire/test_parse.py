@@ -84,9 +84,7 @@ HEADERS = st.sampled_from(
     OPTIONS,
     st.binary(max_size=50),
 )
-def test_scapy_built_segments_are_read(
-    header, sport, dport, seq, ack, flags, window, options, payload
-) -> None:
+def test_scapy_built_segments_are_read(header, sport, dport, seq, ack, flags, window, options, payload) -> None:
     """Addresses, ports, numbers, flags, window, options and payload come out as scapy put them in."""
     tcp = TCP(sport=sport, dport=dport, seq=seq, ack=ack, flags=flags, window=window, options=options)
     packet = bytes(header / tcp / Raw(payload))
