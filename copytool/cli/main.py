@@ -99,7 +99,8 @@ def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | No
     if background is not None:
         background.ready()
     notify_systemd("READY=1")
-    _log.info("%s %s started; the link is not encrypted: keep it on a trusted network", command, __version__)
+    _log.info("%s %s started", command, __version__)
+    _log.warning("the link is not encrypted: keep it on a trusted network")
     loop.run()
     notify_systemd("STOPPING=1")
     log_status()
