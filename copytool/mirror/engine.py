@@ -193,6 +193,7 @@ class Engine:
         """Drop the session and tell whoever listens."""
         del self._sessions[session.key]
         self._ready.pop(session, None)
+        self._timers.discard(session)
         self._events.append(
             SessionEnded(
                 client=session.connection.key[:2],
@@ -207,6 +208,7 @@ class Engine:
 
     def connection_ended(self, connection: ClientConnection) -> None:
         """Drop the connection, unless its ports were reused and the table holds the newer one."""
+        self._timers.discard(connection)
         if self._connections.get(connection.key) is connection:
             del self._connections[connection.key]
             self._remember(connection.key, "no_session", connection.isn)

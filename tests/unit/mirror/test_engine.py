@@ -566,3 +566,21 @@ def test_turns_are_requests() -> None:
     target.fin(acked=10)
     (event,) = scene.events()
     assert event.turns == 3
+
+
+def test_busy_sessions_leave_no_timers_behind() -> None:
+    """Neither the requests of a long session nor ended sessions pile up in the timer queue."""
+    scene = Scene()
+    client, target = scene.opened()
+    for turn in range(2000):
+        client.says(b"x", seen=10 * turn)
+        target.answers(10, acked=turn + 1)
+        scene.passes(0.05)
+    for port in range(41000, 41500):
+        other = scene.client(port=port).opens()
+        peer = scene.target().accepts()
+        scene.passes(1.5)
+        other.fin()
+        peer.fin(acked=1)
+    assert scene.outcomes() == {"active": 1, "mirrored": 500}
+    assert len(scene.engine._timers) < 200
