@@ -195,7 +195,7 @@ SAMPLES = {
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_hash_is_uniform(name: str) -> None:
-    """Over 100 buckets the hash of regular inputs looks random: chi-square below the 99.99 % quantile, and not too good."""
+    """Regular inputs spread like random ones: chi-square is below its 99.99 % quantile, and not too good."""
     counts = [0] * 100
     for address, port in SAMPLES[name]:
         counts[flow_hash(address, port) * 100 >> 32] += 1
