@@ -9,6 +9,7 @@ __all__ = ["NEVER", "Timed", "TimerQueue"]
 
 NEVER = float("inf")
 
+_MIN_DELAY_S = 0.001  # an item that stays due, which would be a bug, must not hold the process
 _MIN_STALE = 64
 
 
@@ -46,7 +47,9 @@ class TimerQueue:
 
     def update(self, item: Timed) -> None:
         """Note that the deadline of `item` may have changed."""
-        when = item.next_timer()
+        self._push(item, item.next_timer())
+
+    def _push(self, item: Timed, when: float) -> None:
         if when < item.timer_at:
             replaced = item.timer_at != NEVER
             item.timer_at = when
@@ -84,4 +87,4 @@ class TimerQueue:
             item.timer_at = NEVER
             if item.next_timer() <= now:
                 item.handle_timer(now)
-            self.update(item)
+            self._push(item, max(item.next_timer(), now + _MIN_DELAY_S))
