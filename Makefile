@@ -8,7 +8,7 @@ keep := $(if $(filter-out 0 no false,$(KEEP_ROOTFS)),-e lab_keep_rootfs=true)
 
 help: ## Say what there is
 	@printf 'copytool: mirror live TCP sessions onto a test copy of a service\n\n'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 	@printf '\nStart with "make lab": it needs Debian 12 or later, root (or sudo) and about 2 GB, and takes a few minutes once.\n'
 
 setup: ## Make .venv with all that is needed (done by the others when it is needed)
