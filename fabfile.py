@@ -7,6 +7,7 @@ are reached with the lab's ssh_config, or the one that COPYTOOL_SSH_CONFIG names
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shlex
 import subprocess
@@ -25,6 +26,9 @@ LAB_INVENTORY = "inventory/lab"
 LAB_SSH_CONFIG = REPOSITORY / ".lab" / "ssh_config"
 DAEMONS = {"copy": "online_hosts", "intercept": "assistant_hosts"}
 KINDS = {"online": "online_hosts", "target": "target_hosts", "assistant": "assistant_hosts", "client": "client_hosts"}
+# A host that is down is reported in one line, not in paramiko's many.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
 HELP_INVENTORY = "inventory to work on (COPYTOOL_INVENTORY, else inventory/lab)"
 HELP_DAEMON = "copy or intercept; both when not given"
 

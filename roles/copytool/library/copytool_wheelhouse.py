@@ -9,7 +9,7 @@ short_description: Build a wheelhouse of copytool for one kind of host
 description:
   - Builds copytool's wheel from its sources and fetches the wheels it depends on, for a Python version and a
     machine architecture, into a directory named after all that decides about the content.
-  - When that directory is there already, nothing is built and nothing is fetched.
+  - When that directory is there already, nothing is built and nothing is fetched. The newest few are kept.
   - Meant to run on the control machine, with C(delegate_to=localhost).
 options:
   source_dir:
@@ -82,6 +82,7 @@ from ansible.module_utils.basic import AnsibleModule
 PACKAGE = "copytool"
 PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "manylinux_2_34")
 SOURCE_SUFFIXES = {".py", ".pxd", ".pyx", ".typed"}
+KEPT_WHEELHOUSES = 8
 BUILD_FILES = ("pyproject.toml", "setup.py", "build_ext.py", "MANIFEST.in")
 
 
@@ -145,6 +146,13 @@ class Wheelhouse:
                 )
             self._build_package(wheels, Path(scratch) / "source")
             wheels.rename(self.path)
+        self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        kept = [path for path in self.path.parent.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        kept.sort(key=lambda path: path.stat().st_mtime)
+        for path in kept[:-KEPT_WHEELHOUSES]:
+            shutil.rmtree(path)
 
     def _fetch_dependencies(self, wheels: Path, pins: Path) -> None:
         wheels.mkdir()

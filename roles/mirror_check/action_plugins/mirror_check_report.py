@@ -254,7 +254,7 @@ def summary(verdict: Verdict, seen: Observed, hosts: list[Json], hints: list[Jso
     hint_rows = [(hint["command"], hint["purpose"]) for hint in hints]
     lines = ["", headline(verdict, seen), "", "Hosts"]
     lines += ["  " + line for line in table(host_rows)]
-    lines += ["", "Test sessions, hop by hop"]
+    lines += ["", "Test sessions, hop by hop" if seen.client else "Checks"]
     lines += ["  " + line for line in table(hop_rows, right=(1, 2))]
     if hint_rows:
         lines += ["", "Look around"]
