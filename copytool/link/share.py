@@ -82,7 +82,9 @@ def _decode_target(item: object) -> tuple[bytes, int]:
         text, port = item
         if isinstance(text, str) and len(text) in (8, 32) and type(port) is int and 0 < port < 65536:
             try:
-                return bytes.fromhex(text), port
+                address = bytes.fromhex(text)  # skips white space
             except ValueError:
-                pass
+                address = b""
+            if len(address) * 2 == len(text):
+                return address, port
     raise DecodeError(f"hello has a bad target: {str(item)[:60]!r}")
