@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..wire.segment import DROP_REASONS
+from .emitter import SenderCounters
 from .outcome import ACTIVE, OUTCOMES
 from .release import ReleaseCounters
-from .sender import SenderCounters
 
 __all__ = ["EngineCounters"]
 

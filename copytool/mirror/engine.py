@@ -17,6 +17,7 @@ from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment, build_segment, 
 from .client import ClientConnection, ClientKey
 from .config import MirrorConfig
 from .counters import EngineCounters
+from .emitter import Emitter
 from .mapping import ClientNetwork, MirrorKey, Sampler
 from .sender import Sender
 from .session import Session
@@ -270,7 +271,8 @@ class Engine:
 
     def _open_session(self, mirror: MirrorKey, connection: ClientConnection, now: float) -> Session:
         syn = self._segment
-        sender = Sender(mirror, syn.seq, syn.mss, syn.window_scale, self.config, self._outbox, self.counters.sender)
+        emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
+        sender = Sender(emitter, syn.seq, syn.window_scale, self.config)
         session = Session(mirror, connection, sender, self.config, self.counters, now)
         self._sessions[mirror] = session
         self.counters.open_session()

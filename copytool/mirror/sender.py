@@ -15,42 +15,24 @@ a capture at the target can be laid beside one at the online host.
 
 from __future__ import annotations
 
-from collections import deque
-
 from ..link.records import ResponseRecord
-from ..wire.segment import ACK, FIN, PSH, RST, SYN, build_options, build_segment
+from ..wire.segment import ACK, FIN, PSH, RST, SYN
 from ..wire.seq import SEQ_MASK, seq_diff
 from .config import MirrorConfig
-from .mapping import MirrorKey
+from .congestion import Congestion
+from .emitter import Emitter
 from .rtt import RttEstimator
 from .timers import NEVER
 
-__all__ = ["CLOSED", "OPEN", "SYN_SENT", "Sender", "SenderCounters"]
+__all__ = ["CLOSED", "OPEN", "SYN_SENT", "Sender"]
 
 SYN_SENT, OPEN, CLOSED = range(3)
 
 _MIN_MSS = 64
-_DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN without the option means
-_INITIAL_WINDOW_SEGMENTS = 10  # RFC 6928
-_MAX_CWND = 4 * 1024 * 1024
-_WINDOW = 65535
+_DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
 _MAX_RESPONSE_JUMP = 1 << 30  # no window can be larger (RFC 7323, section 2.3)
 _SYN_AGAIN_S = 0.01
 _MAX_BACKOFF = 8  # 200 ms become 51 s; a window may stay closed, and be probed, for days
-
-
-class SenderCounters:
-    """Totals over all senders of an engine."""
-
-    __slots__ = ("acks", "packets", "resets", "retransmissions", "segments", "unacceptable")
-
-    def __init__(self) -> None:
-        self.packets = 0
-        self.segments = 0
-        self.acks = 0
-        self.resets = 0
-        self.retransmissions = 0
-        self.unacceptable = 0
 
 
 class Sender:
@@ -67,24 +49,18 @@ class Sender:
         "_buffer",
         "_buffer_at",
         "_config",
+        "_congestion",
         "_counters",
-        "_cwnd",
-        "_duplicate_acks",
+        "_emitter",
         "_fin_wanted",
-        "_in_recovery",
         "_irs",
         "_iss",
-        "_key",
         "_mss",
         "_next",
-        "_options",
-        "_outbox",
         "_persist_at",
-        "_recover",
         "_retries",
         "_rto_at",
         "_sent_to",
-        "_ssthresh",
         "_timed_at",
         "_timed_end",
         "_una",
@@ -101,32 +77,23 @@ class Sender:
 
     def __init__(
         self,
-        key: MirrorKey,
+        emitter: Emitter,
         iss: int,
-        mss: int,
         window_scale: int,
         config: MirrorConfig,
-        outbox: deque[bytes],
-        counters: SenderCounters,
     ) -> None:
-        self._key = key
+        self._emitter = emitter
+        self._counters = emitter.counters
         self._iss = iss
         self._config = config
-        self._outbox = outbox
-        self._counters = counters
-        self._options = build_options(mss or _DEFAULT_MSS, window_scale)
+        self._congestion = Congestion(_DEFAULT_MSS)
         self._mss = _DEFAULT_MSS
         self._window_scale = window_scale
         self._window = 0
         self._window_max = 0
-        self._cwnd = 0
-        self._ssthresh = _MAX_CWND
         self._una = 0
         self._next = 0
         self._sent_to = 0
-        self._recover = 0
-        self._in_recovery = False
-        self._duplicate_acks = 0
         self._buffer = bytearray()
         self._buffer_at = 1
         self._fin_wanted = False
@@ -165,7 +132,7 @@ class Sender:
 
     def open(self, now: float) -> None:
         """Send the SYN."""
-        self._emit(SYN, 0, b"", self._options)
+        self._emitter.emit_syn(SYN, self._iss)
         self._next = self._sent_to = 1
         self._timed_end, self._timed_at = 1, now
         self._rto_at = now + self.rtt.rto_s()
@@ -183,7 +150,7 @@ class Sender:
         if self.state != CLOSED:
             # RFC 5961, section 3.2: only an RST at exactly the target's RCV.NXT counts. That is _sent_to unless
             # something is in flight; if we guess wrong the target's challenge ACK is answered by the engine.
-            self._emit(RST | ACK if self.state == OPEN else RST, self._sent_to, b"")
+            self._emit(RST | ACK if self.state == OPEN else RST, self._sent_to)
             self._counters.resets += 1
             self._close("")
 
@@ -198,7 +165,7 @@ class Sender:
                 break
             self._send_data(size, data_end, now)
         if self._fin_wanted and self._next == data_end:
-            self._emit(FIN | ACK, data_end, b"")
+            self._emit(FIN | ACK, data_end)
             self._advance(data_end + 1, now)
         if self._next < data_end and self._una == self._next and self._persist_at == NEVER:
             self._persist_at = now + self.rtt.rto_s()
@@ -241,7 +208,7 @@ class Sender:
     def _usable(self, wanted: int) -> int:
         """Return how many octets may be sent now; 0 rather than a silly small segment (RFC 9293, 3.8.6.2.1)."""
         in_flight = self._next - self._una
-        window = min(self._cwnd, self._window) - in_flight
+        window = min(self._congestion.window, self._window) - in_flight
         size = min(wanted, self._mss)
         if window >= size:
             return size
@@ -272,24 +239,18 @@ class Sender:
         if self._rto_at == NEVER:
             self._rto_at = now + self.rtt.rto_s()
 
-    def _emit(self, flags: int, position: int, payload: bytes | bytearray, options: bytes = b"", seq: int = -1) -> None:
-        mirror, mirror_port, target, target_port = self._key
+    def _emit(self, flags: int, position: int, payload: bytes | bytearray = b"") -> None:
         ack = 0
         if flags & ACK:
             ack = (self._irs + 1 + self.received) & SEQ_MASK
             self._acked_to = self.received
             self._ack_at = NEVER
             self._backlog_acks = 0
-        if seq < 0:
-            seq = (self._iss + position) & SEQ_MASK
-        self._outbox.append(
-            build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, options, payload)
-        )
-        self._counters.packets += 1
+        self._emitter.emit(flags, (self._iss + position) & SEQ_MASK, ack, payload)
 
     def _send_ack(self) -> None:
         # Behind a window probe our newest number lies outside the target's window, and it would discard the ACK.
-        self._emit(ACK, min(self._sent_to, self._una + self._window), b"")
+        self._emit(ACK, min(self._sent_to, self._una + self._window))
         self._counters.acks += 1
 
     # -- loss -----------------------------------------------------------------------------------------------
@@ -306,16 +267,11 @@ class Sender:
         self._rto_at = NEVER
         self._timed_end = -1
         if opening:
-            self._emit(SYN, 0, b"", self._options)
+            self._emitter.emit_syn(SYN, self._iss)
             self._counters.retransmissions += 1
             self._rto_at = now + self.rtt.rto_s()
             return
-        if self._window:  # a closed window that rejects a probe says nothing about congestion
-            self._ssthresh = max((self._sent_to - self._una) // 2, 2 * self._mss)
-            self._cwnd = self._mss
-        self._recover = self._sent_to  # duplicate acknowledgements up to here are echoes of this (RFC 6582, 3.2)
-        self._in_recovery = False
-        self._duplicate_acks = 0
+        self._congestion.time_out(self._una, self._sent_to, window_is_closed=self._window == 0)
         self._next = self._una
         self._retransmit_head(now)
 
@@ -329,7 +285,7 @@ class Sender:
             limit = self._mss if self._window else 1  # only a probe goes into a closed window
             self._send_data(min(limit, data_end - self._una), data_end, now)
         elif self._fin_wanted:
-            self._emit(FIN | ACK, data_end, b"")
+            self._emit(FIN | ACK, data_end)
             self._counters.retransmissions += 1
             self._advance(data_end + 1, now)
         self._next = max(self._next, resume)
@@ -351,7 +307,7 @@ class Sender:
         if record.ack != (self._iss + 1) & SEQ_MASK:
             if not record.flags & RST:
                 # The target has an older connection on these ports: RFC 9293, section 3.10.7.3 says reset it.
-                self._emit(RST, 0, b"", seq=record.ack)
+                self._emitter.emit(RST, record.ack, 0)
                 self._counters.resets += 1
                 self._rto_at = min(self._rto_at, now + _SYN_AGAIN_S)
             return
@@ -378,7 +334,7 @@ class Sender:
         # RFC 7323, section 2.2: the window of the SYN itself is not scaled; a later one in the record is newer.
         self._window = record.window
         self._window_max = self._window
-        self._cwnd = _INITIAL_WINDOW_SEGMENTS * self._mss
+        self._congestion = Congestion(self._mss)
         self._ack_at = now  # the handshake's third packet, unless data rides along first
         self._receive_octets(record, now)
 
@@ -457,15 +413,8 @@ class Sender:
         self._retries = 0
         self.rtt.backoff = 0
         self._rto_at = now + self.rtt.rto_s() if self._sent_to > acked else NEVER
-        if self._in_recovery and acked < self._recover:
-            self._retransmit_head(now)  # a partial acknowledgement: the next hole (RFC 6582)
-            return
-        self._in_recovery = False
-        self._duplicate_acks = 0
-        if self._cwnd < self._ssthresh:
-            self._cwnd = min(self._cwnd + octets, _MAX_CWND)
-        else:
-            self._cwnd = min(self._cwnd + self._mss * octets // self._cwnd + 1, _MAX_CWND)
+        if self._congestion.acknowledge(octets, acked):
+            self._retransmit_head(now)
 
     def _drop_acknowledged(self, acked: int) -> None:
         data = min(acked, self._data_end()) - self._buffer_at
@@ -475,14 +424,7 @@ class Sender:
             self.delivered += data
 
     def _count_duplicates(self, count: int, now: float) -> None:
-        self._duplicate_acks += count
-        if self._duplicate_acks < 3 or self._sent_to <= self._una:
-            return
-        if not self._in_recovery and self._una >= self._recover:
-            self._ssthresh = max((self._sent_to - self._una) // 2, 2 * self._mss)
-            self._cwnd = self._ssthresh
-            self._recover = self._sent_to
-            self._in_recovery = True
+        if self._congestion.note_duplicates(count, self._una, self._sent_to):
             self._retransmit_head(now)
 
     def _close(self, failure: str) -> None:
