@@ -75,7 +75,9 @@ class CopyEnd(LinkEnd):
         self._send(encode_json(frames.HELLO, hello | share.to_json()), now)
 
     def receive_data(self, data: bytes, now: float) -> Iterator[ResponseRecord]:
-        """Yield the records in `data`. Bytes that are no valid frame close the link."""
+        """Yield the records in `data`. Bytes that are no valid frame close the link; a closed one reads nothing."""
+        if self.closed_because:
+            return
         try:
             for kind, body in self._frames(data, now):
                 if kind == frames.RECORDS and self.established:
@@ -121,7 +123,9 @@ class InterceptEnd(LinkEnd):
         self._decided = False
 
     def receive_data(self, data: bytes, now: float) -> None:
-        """Take in hello and pings. Bytes that are no valid frame close the link."""
+        """Take in hello and pings. Bytes that are no valid frame close the link; a closed one reads nothing."""
+        if self.closed_because:
+            return
         try:
             for kind, body in self._frames(data, now):
                 if kind == frames.PING and self.share is not None:
