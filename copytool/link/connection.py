@@ -129,7 +129,8 @@ class InterceptEnd(LinkEnd):
         try:
             for kind, body in self._frames(data, now):
                 if kind == frames.PING and self.share is not None:
-                    self._send(encode_frame(frames.PONG), now)
+                    if not self._outgoing:  # whatever waits there already will tell the peer as much
+                        self._send(encode_frame(frames.PONG), now)
                 elif kind == frames.HELLO and self.share is None:
                     self._hello(decode_json(body), now)
                 else:
