@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from ipaddress import ip_network
 from typing import Any
 
@@ -11,6 +10,7 @@ from ..io.control import default_control_socket
 from ..io.settings import CopySettings, InterceptSettings
 from ..mirror.config import MirrorConfig
 from ..mirror.mapping import ClientNetwork
+from ..wire.address import format_address
 
 __all__ = ["copy_settings", "intercept_settings"]
 
@@ -32,8 +32,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
     for address, _port in targets.values():
         network.check_family(address)
         if address in network:
-            family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-            text = socket.inet_ntop(family, address)
+            text = format_address(address)
             raise ConfigError(f"-c (--client-network): target {text} is inside it; use a network that exists nowhere")
     return CopySettings(
         targets=targets,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import selectors
-import socket
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..link.records import ResponseRecord
 from ..link.share import Share
 from ..mirror.engine import Engine, SessionEnded, TargetMap
 from ..mirror.mapping import ClientNetwork
+from ..wire.address import format_address
 from .bpf import compile_filter
 from .control import ControlServer
 from .loop import EventLoop
@@ -43,8 +43,7 @@ def capture_filter(targets: TargetMap) -> str:
     for address, port in sorted(targets, key=lambda item: (item[0] or b"", item[1])):
         term = f"dst port {port}"
         if address is not None:
-            family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-            term = f"(dst host {socket.inet_ntop(family, address)} and {term})"
+            term = f"(dst host {format_address(address)} and {term})"
         terms.append(term)
     return f"tcp and ({' or '.join(terms)})"
 
@@ -166,6 +165,5 @@ class CopyDaemon:
 def _log_end(event: SessionEnded) -> None:
     if event.outcome != "mirrored" and _log.isEnabledFor(logging.DEBUG):
         address, port = event.client
-        family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
-        text = socket.inet_ntop(family, address)
+        text = format_address(address)
         _log.debug("session of %s port %d: %s after %.3f s", text, port, event.outcome, event.duration_s)

@@ -16,6 +16,8 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from ..wire.address import format_address
+
 __all__ = ["NextHop", "NextHopTable"]
 
 _log = logging.getLogger(__name__)
@@ -47,14 +49,20 @@ class NextHop:
     """Largest IP packet the route takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    text: str
+    since: float
+    logged: str
+
+
 class NextHopTable:
     """Next hops of a fixed set of targets, kept fresh by polling the kernel every two seconds."""
 
     def __init__(self, targets: list[bytes], now: float) -> None:
         self.hops: dict[bytes, NextHop] = {}
         self._targets = targets
-        self._problems: dict[bytes, tuple[float, str]] = {}
-        self._texts: dict[bytes, str] = {}
+        self._problems: dict[bytes, _Problem] = {}
         self._refresh_at = now
         self._netlink = IPRoute()
         self.handle_timer(now)
@@ -62,7 +70,7 @@ class NextHopTable:
     @property
     def problems(self) -> dict[str, str]:
         """Targets that cannot be reached now, with the reason."""
-        return {_text(target): self._texts[target] for target in self._problems}
+        return {format_address(target): problem.text for target, problem in self._problems.items()}
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
@@ -97,28 +105,27 @@ class NextHopTable:
 
     def _note(self, target: bytes, problem: str, now: float) -> None:
         """Keep the problem, and log a change; a neighbour that is just being resolved is none yet."""
-        since, logged = self._problems.get(target, (now, ""))
+        known = self._problems.pop(target, None)
         if not problem:
-            self._problems.pop(target, None)
-            if logged:
-                _log.info("target %s is reachable again", _text(target))
+            if known is not None and known.logged:
+                _log.info("target %s is reachable again", format_address(target))
             return
+        since, logged = (known.since, known.logged) if known is not None else (now, "")
         if problem != logged and now - since >= _GRACE_S:
-            _log.warning("target %s: %s", _text(target), problem)
+            _log.warning("target %s: %s", format_address(target), problem)
             logged = problem
-        self._problems[target] = (since, logged)
-        self._texts[target] = problem
+        self._problems[target] = _Problem(problem, since, logged)
 
     def _look_up(self, target: bytes) -> tuple[NextHop | None, str]:
         family = socket.AF_INET if len(target) == 4 else socket.AF_INET6
-        route = next(iter(self._netlink.route("get", dst=_text(target), family=family)))
+        route = next(iter(self._netlink.route("get", dst=format_address(target), family=family)))
         index = route.get_attr("RTA_OIF")
         link = next(iter(self._netlink.get_links(index)))
         name = str(link.get_attr("IFLA_IFNAME"))
         mtu = _route_mtu(route) or int(link.get_attr("IFLA_MTU"))
         if route["type"] == _RTN_LOCAL or link["ifi_type"] != _ARPHRD_ETHER:
             return NextHop(name, b"", mtu), ""
-        gateway = _gateway(route) or _text(target)
+        gateway = _gateway(route) or format_address(target)
         address = self._neighbour(gateway, index, family)
         if address is None:
             return None, f"next hop {gateway} does not answer on {name}; check the address, the cable, the VLAN"
@@ -153,10 +160,6 @@ def _route_mtu(route: Any) -> int | None:
     metrics = route.get_attr("RTA_METRICS")
     mtu = metrics.get_attr("RTAX_MTU") if metrics else None
     return int(mtu) if mtu else None
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
 def _reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ import socket
 from collections import Counter
 
 from ..errors import HostError
+from ..wire.address import format_address
 from .nexthop import NextHop, NextHopTable
 
 __all__ = ["PacketOutput"]
@@ -49,7 +50,7 @@ class PacketOutput:
                 sock = self._by_interface[hop.interface] = _open_packet_socket(hop.interface)
             sock.send(hop.header + packet)
         else:
-            self._raw_socket(len(target)).sendto(packet, (_text(target), 0))
+            self._raw_socket(len(target)).sendto(packet, (format_address(target), 0))
 
     def _raw_socket(self, size: int) -> socket.socket:
         if size not in self._raw:
@@ -88,7 +89,3 @@ def _open_raw_socket(size: int) -> socket.socket:
         return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
     except PermissionError:
         raise HostError("sending needs CAP_NET_RAW; run as root or use the systemd unit") from None
-
-
-def _text(address: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
