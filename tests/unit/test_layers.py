@@ -112,7 +112,7 @@ def test_every_directory_is_a_known_layer() -> None:
     assert directories == set(MAY_IMPORT)
 
 
-def test_the_check_sees_imports(tmp_path: Path) -> None:
+def test_the_check_sees_imports() -> None:
     """The check itself: relative, absolute, package and nested imports are all found."""
     assert imports(ROOT / "mirror" / "session.py") >= {"copytool.link.records", "copytool.mirror.sender"}
     assert "copytool.link.frames" in imports(ROOT / "link" / "connection.py")

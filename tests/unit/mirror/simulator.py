@@ -120,15 +120,16 @@ class Conditions:
     target_read_size: int = 1 << 30
     target_read_pause_s: float = 0.0
     flush_s: float = 0.0005
+    capture_loss: float = 0.0
     config: MirrorConfig = field(default_factory=lambda: MirrorConfig(syn_retries=30, data_retries=30))
 
 
 class MirrorSimulation:
     """Scripts played by clients against online, mirrored to the target by the real engine and link."""
 
-    def __init__(self, seed: int, conditions: Conditions = Conditions()) -> None:
+    def __init__(self, seed: int, conditions: Conditions | None = None) -> None:
         self.clock = simulation = Simulation(seed)
-        self.conditions = conditions
+        self.conditions = conditions = conditions or Conditions()
         network = ClientNetwork([(CLIENT_NETWORK, 254)])
         self.engine = Engine({(None, ONLINE[1]): TARGET}, network, conditions.config)
         self.collector = ResponseCollector()
@@ -140,7 +141,7 @@ class MirrorSimulation:
         self._to_client = Network(simulation, conditions.client_path, self._reach_client)
         self._to_target = Network(simulation, conditions.target_path, self._reach_target)
         self._to_intercept = Network(simulation, conditions.response_path, self._reach_intercept)
-        self._flushing = False
+        self._flushing = self._link_is_cut = False
         self._segment = Segment()
         self._make_link()
 
@@ -167,7 +168,13 @@ class MirrorSimulation:
             self.engine.receive_response(record, self.clock.now)
         assert not self.copy_end.closed_because
 
+    def cut_link(self, cut: bool) -> None:
+        """Lose every response record from now on, or no longer."""
+        self._link_is_cut = cut
+
     def _reach_intercept(self, packet: bytes) -> None:
+        if self._link_is_cut:
+            return
         self.collector.receive_packet(memoryview(packet[:RESPONSE_HEADER_BYTES]))
         if not self._flushing:
             self._flushing = True
@@ -194,7 +201,8 @@ class MirrorSimulation:
         return address
 
     def _reach_online(self, packet: bytes) -> None:
-        self.engine.receive_segment(memoryview(packet), self.clock.now)
+        if self.clock.random.random() >= self.conditions.capture_loss:
+            self.engine.receive_segment(memoryview(packet), self.clock.now)
         self._parse(packet)
         peer = (self._segment.src, self._segment.src_port)
         if peer not in self.online:
@@ -276,7 +284,7 @@ class MirrorSimulation:
         return unfinished or counters.outcomes["active"] > 0 or not counters.seen
 
     def _run_while(self, condition: Callable[[], bool]) -> None:
-        clock, steps = self.clock, 0
+        steps = 0
         while condition():
             steps += 1
             assert steps < 500_000, "the simulation does not come to an end"
@@ -285,7 +293,6 @@ class MirrorSimulation:
                 self._to_target.send(packet)
             self._up.pump(self.copy_end.data_to_send())
             self._down.pump(self.intercept_end.data_to_send())
-        self._settled_at = clock.now
 
     def _step(self) -> None:
         clock = self.clock

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from copytool.mirror.config import MirrorConfig
 
 from .model_apps import Script, TurnServer
 from .model_tcp import Stack
-from .simulator import Conditions, MirrorSimulation, Quality
+from .simulator import LOSSLESS, Conditions, MirrorSimulation, Quality
 
 PATIENT = MirrorConfig(syn_retries=30, data_retries=30)
 
@@ -81,14 +83,127 @@ def assert_mirrored(simulation: MirrorSimulation, script: Script) -> TurnServer:
     return app
 
 
+def play(script: Script, world: Conditions | None = None, seed: int = 1, **client: object) -> MirrorSimulation:
+    """Play one client's script to its end."""
+    simulation = MirrorSimulation(seed, world)
+    simulation.start_client(script, **client)
+    simulation.run(3600)
+    return simulation
+
+
 @settings(max_examples=300)
 @given(st.integers(0, 2**32 - 1), scripts(), conditions(), ISNS)
 def test_any_session_survives_any_network(seed: int, script: Script, world: Conditions, isn: int) -> None:
     """Loss, reordering, duplication, slow readers and small windows delay a session, but change nothing in it."""
-    simulation = MirrorSimulation(seed, world)
-    simulation.start_client(script, isn=isn)
-    simulation.run(3600)
+    simulation = play(script, world, seed, isn=isn)
     app = assert_mirrored(simulation, script)
     assert app.saw_fin
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32 - 1), scripts(), conditions(), ISNS)
+def test_no_turn_comes_before_the_answer_it_follows(seed: int, script: Script, world: Conditions, isn: int) -> None:
+    """With equal responses, none of them lost, causality holds on any path and no turn waits for a limit."""
+    handshake_is_whole = replace(world.client_path, loss=0.0) if script.greeting else world.client_path
+    world = replace(world, client_path=handshake_is_whole, response_path=replace(world.response_path, loss=0.0))
+    simulation = play(script, world, seed, isn=isn)
+    app = assert_mirrored(simulation, script)
     assert app.premature == []
     assert simulation.engine.counters.release.held == 0
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), scripts(), conditions(), st.lists(st.integers(0, 9000), min_size=5, max_size=5))
+def test_other_responses_are_mirrored_too(seed: int, script: Script, world: Conditions, lengths: list[int]) -> None:
+    """A target whose responses differ, or that says nothing, gets the same bytes."""
+    simulation = play(script, world, seed, responses=lengths[: len(script.turns)])
+    assert_mirrored(simulation, script)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), scripts(), conditions())
+def test_a_client_that_resets_after_the_last_response(seed: int, script: Script, world: Conditions) -> None:
+    """The target reads everything and then sees the connection reset, as online did."""
+    world = replace(world, client_path=LOSSLESS, response_path=LOSSLESS)
+    script = replace(script, ending="rst", greeting=0)
+    simulation = play(script, world, seed)
+    counters = simulation.engine.counters
+    assert outcomes(simulation) == {"mirrored": 1}
+    assert counters.delivered == len(script.client_bytes)
+    assert simulation.engine.imbalance() == []
+    if world.target_path.loss == 0:
+        simulation.run_for(1)
+        app = only_server(simulation)
+        assert app.saw_reset
+        assert bytes(app.received) == script.client_bytes
+        assert app.premature == []
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), conditions())
+def test_many_clients_and_copies_at_once(seed: int, copies: int, world: Conditions) -> None:
+    """Sessions do not mix: each copy of each client reads its own script."""
+    world = replace(world, config=replace(PATIENT, copies=copies))
+    simulation = MirrorSimulation(seed, world)
+    script = Script([(700, 30), (3000, 1460), (10, 10)])
+    for index in range(6):
+        simulation.start_client(script, port=40000 + index)
+    simulation.run(3600)
+    assert outcomes(simulation) == {"mirrored": 6 * copies}
+    assert len(simulation.target) == 6 * copies
+    assert all(bytes(app.received) == script.client_bytes for _, app in simulation.target.values())
+    assert simulation.engine.imbalance() == []
+
+
+def test_equal_responses_on_a_good_network_need_no_timer() -> None:
+    """A hundred turns take the time of their round trips: no quiet time, no hold, no retransmission."""
+    script = Script([(100, 2000)] * 100)
+    simulation = play(script)
+    app = assert_mirrored(simulation, script)
+    release = simulation.engine.counters.release
+    assert (release.answered, release.quiet, release.held) == (100, 0, 0)
+    assert simulation.engine.counters.sender.retransmissions == 0
+    assert app.premature == []
+    assert simulation.clock.now < 1.0
+
+
+def test_target_that_takes_in_slowly_gets_each_turn_after_its_answer() -> None:
+    """A request that takes the target longer than the hold limit to read is still waited for."""
+    script = Script([(60_000, 100), (500, 100)])
+    world = Conditions(target=Stack(receive_buffer=2000), target_read_size=300, target_read_pause_s=0.03)
+    simulation = play(script, world)
+    app = assert_mirrored(simulation, script)
+    assert simulation.clock.now > MirrorConfig().hold_limit_s
+    assert app.premature == []
+    assert simulation.engine.counters.release.held == 0
+
+
+def test_link_outage_in_mid_session_is_survived() -> None:
+    """While no record arrives the session waits; afterwards it goes on and loses nothing."""
+    script = Script([(3000, 1000)] * 20, client_pause_s=0.1)
+    simulation = MirrorSimulation(1)
+    simulation.start_client(script)
+    simulation.run_for(0.5)
+    simulation.engine.set_feedback(False, simulation.clock.now)
+    simulation.cut_link(True)
+    simulation.run_for(4.0)
+    assert outcomes(simulation) == {"active": 1}
+    simulation.cut_link(False)
+    simulation.engine.set_feedback(True, simulation.clock.now)
+    simulation.run(600)
+    assert_mirrored(simulation, script)
+
+
+def test_capture_that_misses_packets_ends_in_a_gap_not_in_wrong_bytes() -> None:
+    """What online read but nobody captured makes a capture_gap; the target got a prefix of the truth."""
+    for seed in range(30):
+        script = Script([(30_000, 100)] * 3)
+        simulation = MirrorSimulation(seed, Conditions(capture_loss=0.05, config=replace(PATIENT, gap_timeout_s=5)))
+        simulation.start_client(script)
+        simulation.run(600)
+        (outcome,) = outcomes(simulation)
+        assert outcome in ("capture_gap", "midstream_skipped", "mirrored", "idle_timeout")
+        assert simulation.engine.imbalance() == []
+        for _, app in simulation.target.values():
+            assert script.client_bytes.startswith(bytes(app.received))
+            assert outcome != "mirrored" or bytes(app.received) == script.client_bytes
