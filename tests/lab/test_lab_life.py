@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import ADDRESSES, Lab, as_root, wait_until
 from fabric import Config, Connection
+
+from .conftest import ADDRESSES, Lab, as_root, wait_until
 
 pytestmark = pytest.mark.lab
 

@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, as_root, kill_tree, wait_until
+
+from .conftest import REPOSITORY, as_root, kill_tree, wait_until
 
 pytestmark = pytest.mark.lab
 
