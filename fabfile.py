@@ -241,9 +241,12 @@ def sessions(
     if not hosts.groups["client_hosts"]:
         raise Exit(f"{hosts.inventory} has no host in client_hosts to drive sessions from")
     values = {"sessions": count, "concurrency": concurrency, "turns": turns, "max_bytes": max_bytes}
-    extra = json.dumps({f"mirror_check_{name}": int(value) for name, value in values.items()})
+    variables: dict[str, object] = {f"mirror_check_{name}": int(value) for name, value in values.items()}
+    if config := os.environ.get("COPYTOOL_SSH_CONFIG"):
+        variables["ansible_ssh_common_args"] = f"-F {shlex.quote(config)}"
     command = [tool("ansible-playbook"), "playbooks/verify.yml", "-i", str(Path(hosts.inventory).resolve())]
-    result = subprocess.run([*command, "-e", extra], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False)
+    command += ["-e", json.dumps(variables)]
+    result = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False)
     report = summary_of(result.stdout)
     print("\n".join(report) if report else result.stdout)
     if result.returncode != 0:

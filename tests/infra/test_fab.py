@@ -1,0 +1,128 @@
+"""The everyday tasks, as people type them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from support.mirror import Mirror
+from support.topology import REPOSITORY, Topology
+
+TASKS = {"status", "logs", "follow", "restart", "start", "stop", "capture", "sessions", "route"}
+
+
+def fab(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run fab in the repository."""
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("fab")), *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def succeed(*arguments: str) -> str:
+    """What a task printed; it must succeed."""
+    result = fab(*arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_every_task_is_listed() -> None:
+    listed = {line.split()[0] for line in succeed("--list").splitlines() if line.startswith("  ") and line[2] != " "}
+    assert listed == TASKS
+
+
+def test_every_option_of_a_task_has_a_help_text() -> None:
+    spec = importlib.util.spec_from_file_location("fabfile", REPOSITORY / "fabfile.py")
+    assert spec is not None and spec.loader is not None
+    fabfile = importlib.util.module_from_spec(spec)
+    sys.modules["fabfile"] = fabfile
+    spec.loader.exec_module(fabfile)
+    for name in TASKS:
+        for argument in getattr(fabfile, name).get_arguments():
+            assert argument.help, f"{name} --{argument.name}"
+
+
+def test_status_shows_daemons_link_and_services(mirror: Mirror) -> None:
+    shown = succeed("status")
+    assert mirror.link_states()["copy"] == ["established"]
+    daemons = ("online: copytool copy", "assistant: copytool intercept")
+    for text in (*daemons, "established", "target: echo service active"):
+        assert text in shown
+
+
+def test_logs_are_those_of_the_daemon(mirror: Mirror) -> None:
+    shown = succeed("logs", "--daemon", "intercept", "--lines", "20")
+    assert "assistant: copytool intercept" in shown
+    assert "copytool copy" not in shown
+
+
+def test_route_shows_the_way_of_the_answers(mirror: Mirror, topology: Topology) -> None:
+    shown = succeed("route")
+    assert f"{topology.client_network} via {topology.addresses['assistant']}" in shown
+    assert "net.ipv4.ip_forward = 0" in shown
+
+
+def test_restart_brings_new_processes(mirror: Mirror) -> None:
+    old = {daemon: mirror.main_pid(daemon) for daemon in ("copy", "intercept")}
+    succeed("restart")
+    for daemon, pid in old.items():
+        assert mirror.main_pid(daemon) not in (0, pid)
+    mirror.wait_for_link()
+
+
+def test_stop_and_start(mirror: Mirror) -> None:
+    try:
+        assert "copytool copy inactive" in succeed("stop", "--daemon", "copy")
+        assert mirror.main_pid("copy") == 0
+        assert mirror.main_pid("intercept") != 0
+    finally:
+        started = succeed("start")
+    assert "copytool copy active" in started
+    mirror.wait_for_link()
+
+
+def test_sessions_are_driven_and_compared(mirror: Mirror) -> None:
+    shown = succeed("sessions", "--count", "30")
+    assert "All 30 sessions with" in shown
+    assert "target: read by the service" in shown
+
+
+def test_capture_makes_a_local_pcap(mirror: Mirror, tmp_path: Path) -> None:
+    pcap = tmp_path / "online.pcap"
+    driving = mirror.drive(sessions=100, concurrency=2, turns=10, turn_pause=0.05)
+    try:
+        succeed("capture", "online", "--seconds", "5", "--packets", "20", "--output", str(pcap))
+    finally:
+        driving.abandon()
+    assert pcap.read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4")
+
+
+def test_mistakes_are_told_in_one_line(topology: Topology) -> None:
+    for arguments, message in (
+        (("logs", "--daemon", "kopie"), "no daemon 'kopie'"),
+        (("capture", "nowhere"), "no host 'nowhere'"),
+        (("status", "--inventory", "nowhere"), "no inventory nowhere"),
+    ):
+        result = fab(*arguments)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_lab_that_is_down_is_told_in_one_line(tmp_path: Path, topology: Topology) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text("Host *\n    ProxyCommand false\n")
+    result = fab("status", environment={"COPYTOOL_SSH_CONFIG": str(config)})
+    assert result.returncode == 1
+    assert "does not answer" in result.stderr
+    assert "make lab" in result.stderr
+    assert "Traceback" not in result.stderr
