@@ -44,7 +44,7 @@ class MirrorConfig:
     total_buffer_bytes: int = 512 * _MIB
     """Client bytes held for all sessions together."""
 
-    syn_retries: int = 5
+    syn_retries: int = 3
     data_retries: int = 8
     """Retransmissions of one segment before the target counts as unreachable or stalled."""
 
