@@ -60,16 +60,21 @@ def as_root(*command: str, check: bool = True) -> str:
     return subprocess.run([*sudo, *command], stdout=subprocess.PIPE, text=True, check=check).stdout
 
 
+def send_signal(signal: str, *pids: int) -> None:
+    """Signal processes, as root; those that have ended do not matter. By the shell: small systems have no kill."""
+    as_root("sh", "-c", 'kill "$@"', "sh", f"-{signal}", *map(str, pids), check=False)
+
+
 def kill_tree(pid: int) -> None:
     """kill -9 a process with all below it, stopping each first so that none escapes."""
     stopped = []
     remaining = [pid]
     while remaining:
         parent = remaining.pop()
-        as_root("kill", "-STOP", str(parent), check=False)
-        stopped.append(str(parent))
+        send_signal("STOP", parent)
+        stopped.append(parent)
         remaining += children(parent)
-    as_root("kill", "-KILL", *stopped, check=False)
+    send_signal("KILL", *stopped)
 
 
 def children(pid: int) -> list[int]:

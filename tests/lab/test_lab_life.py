@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fabric import Config, Connection
 
-from .conftest import ADDRESSES, Lab, as_root, wait_until
+from .conftest import ADDRESSES, Lab, as_root, send_signal, wait_until
 
 pytestmark = pytest.mark.lab
 
@@ -89,7 +89,7 @@ def test_a_host_that_died_is_booted_again(lab: Lab) -> None:
     lab.up()
     other = lab.nspawn("two")
     lab.ssh("one", "touch /root/kept")
-    as_root("kill", "-9", str(lab.nspawn("one")))
+    send_signal("KILL", lab.nspawn("one"))
     result = lab.up()
     assert result.status == 0, result.output
     assert lab.ssh("one", "systemctl is-system-running; ls /root/kept").split() == ["running", "/root/kept"]
