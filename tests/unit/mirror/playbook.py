@@ -165,10 +165,14 @@ class Scene:
         """Another client connection."""
         return Client(self, **fields)
 
+    def targets(self) -> list[Target]:
+        """The target's sides of all sessions it got a SYN of."""
+        return list(self._targets.values())
+
     def target(self, index: int = -1) -> Target:
         """The target's side of a session, in order of the SYNs it got; the newest by default."""
         self.collect()
-        return list(self._targets.values())[index]
+        return self.targets()[index]
 
     def opened(self, **config: float) -> tuple[Client, Target]:
         """A client connection whose mirror session is open; what was sent for it is forgotten."""

@@ -230,6 +230,16 @@ def test_retransmission_backs_off() -> None:
     assert scene.outcomes() == {"target_stalled": 1}
 
 
+def test_everything_behind_a_time_out_is_sent_again() -> None:
+    """After a time-out the acknowledgement of the first segment brings the next ones, without further time-outs."""
+    scene = Scene()
+    target = lose_first(scene)
+    scene.passes(0.25)
+    assert payloads(scene.sent()) == [(0, 1000)]
+    target.acks(1000)
+    assert payloads(scene.sent()) == [(1000, 1000), (2000, 1000)]
+
+
 def test_round_trips_of_retransmissions_are_not_measured() -> None:
     """Karn's rule: an acknowledgement of something sent twice says nothing about the round trip."""
     scene = Scene()
@@ -399,6 +409,8 @@ def test_acknowledgement_of_what_was_not_sent_is_ignored(acked: int) -> None:
     target.acks(acked)
     (session,) = scene.engine.sessions()
     assert session.sender.delivered == 0
+    target.acks(3)
+    assert session.sender.delivered == 3
     assert scene.outcomes() == {"active": 1}
 
 
