@@ -238,3 +238,25 @@ class Scene:
         while (event := self.engine.next_event()) is not None:
             events.append(event)
         return events
+
+
+def flow(scene: Scene, size: int, **syn_ack: int) -> Target:
+    """Return the target of a session that is open and has `size` octets to send; those it sent are not fetched."""
+    scene.client().opens().says(b"d" * size)
+    scene.sent()
+    return scene.target().accepts(**syn_ack)
+
+
+def sent_at(scene: Scene, seconds: float, step: float = 0.001) -> list[float]:
+    """Let time pass; return when packets with payload or SYN or FIN were sent."""
+    times = []
+    end = scene.now + seconds
+    while scene.now < end:
+        scene.passes(step)
+        times += [scene.now for packet in scene.sent() if packet.payload or packet.flags & (SYN | FIN)]
+    return times
+
+
+def payloads(packets: list[Packet]) -> list[tuple[int, int]]:
+    """Return (position, size) of each packet with payload."""
+    return [(packet.position, len(packet.payload)) for packet in packets if packet.payload]

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 
 from copytool.wire.segment import ACK, FIN, RST, SYN
 
-from .playbook import CLIENT_ISN, PORT, TARGET, Packet, Scene, Target
-
-KILO = b"k" * 1000
-
-
-def flow(scene: Scene, size: int, **syn_ack: int) -> Target:
-    """Return the target of a session that is open and has `size` octets to send; those it sent are not fetched."""
-    scene.client().opens().says(b"d" * size)
-    scene.sent()
-    return scene.target().accepts(**syn_ack)
-
-
-def sent_at(scene: Scene, seconds: float, step: float = 0.001) -> list[float]:
-    """Let time pass; return when packets with payload or SYN or FIN were sent."""
-    times = []
-    end = scene.now + seconds
-    while scene.now < end:
-        scene.passes(step)
-        times += [scene.now for packet in scene.sent() if packet.payload or packet.flags & (SYN | FIN)]
-    return times
-
-
-def payloads(packets: list[Packet]) -> list[tuple[int, int]]:
-    """Return (position, size) of each packet with payload."""
-    return [(packet.position, len(packet.payload)) for packet in packets if packet.payload]
-
+from .playbook import CLIENT_ISN, PORT, TARGET, Scene, flow, payloads, sent_at
 
 # -- handshake ----------------------------------------------------------------------------------------------
 
@@ -71,20 +44,6 @@ def test_syn_is_retransmitted_with_back_off() -> None:
     scene.sent()
     assert sent_at(scene, 20, 0.25) == [1.0, 3.0, 7.0]
     assert scene.outcomes() == {"target_unreachable": 1}
-
-
-def test_stale_connection_at_the_target_is_reset_first() -> None:
-    """A target that acknowledges something else has an older connection: reset it, then open (RFC 9293, 3.10.7.3)."""
-    scene = Scene()
-    scene.client().opens()
-    target = scene.target()
-    scene.sent()
-    target.client_isn += 777_777
-    target.sends(target.segment(ACK))
-    (reset,) = scene.sent()
-    assert (reset.flags, reset.seq) == (RST, CLIENT_ISN + 777_777 + 1)
-    scene.passes(0.02)
-    assert [packet.flags for packet in scene.sent()] == [SYN]
 
 
 def test_refusal_must_acknowledge_the_syn() -> None:
@@ -214,121 +173,6 @@ def test_acknowledgements_are_acceptable_while_the_window_is_closed() -> None:
     assert {packet.position for packet in acks} == {1000}
 
 
-# -- loss ---------------------------------------------------------------------------------------------------
-
-
-def test_retransmission_backs_off() -> None:
-    """Each time-out doubles the next, from a base of at least 200 ms."""
-    scene = Scene(data_retries=4)
-    client, _ = scene.opened()
-    client.says(b"abc")
-    scene.sent()
-    times = sent_at(scene, 10)
-    gaps = [round(later - earlier, 2) for earlier, later in pairwise(times)]
-    assert len(times) == 4
-    assert gaps == [0.4, 0.8, 1.6]
-    assert scene.outcomes() == {"target_stalled": 1}
-
-
-def test_everything_behind_a_time_out_is_sent_again() -> None:
-    """After a time-out the acknowledgement of the first segment brings the next ones, without further time-outs."""
-    scene = Scene()
-    target = lose_first(scene)
-    scene.passes(0.25)
-    assert payloads(scene.sent()) == [(0, 1000)]
-    target.acks(1000)
-    assert payloads(scene.sent()) == [(1000, 1000), (2000, 1000)]
-
-
-def test_round_trips_of_retransmissions_are_not_measured() -> None:
-    """Karn's rule: an acknowledgement of something sent twice says nothing about the round trip."""
-    scene = Scene()
-    client, target = scene.opened()
-    (session,) = scene.engine.sessions()
-    client.says(b"abc")
-    scene.passes(0.5)
-    before = session.sender.rtt.smoothed_s
-    target.acks(3)
-    assert session.sender.rtt.smoothed_s == before
-    client.says(b"def")
-    scene.passes(0.05)
-    target.acks(6)
-    assert session.sender.rtt.smoothed_s != before
-
-
-def lose_first(scene: Scene, segments: int = 6) -> Target:
-    """Return a target that will miss the first of several segments in flight."""
-    target = flow(scene, segments * 1000, mss=1000)
-    assert len(payloads(scene.sent())) == segments
-    return target.acks(0)  # tells the scaled window, which the SYN/ACK cannot
-
-
-def test_three_duplicate_acknowledgements_retransmit() -> None:
-    """Fast retransmit (RFC 5681): the third duplicate sends the missing segment, without a time-out."""
-    scene = Scene()
-    target = lose_first(scene)
-    target.acks(0).acks(0)
-    assert payloads(scene.sent()) == []
-    target.acks(0)
-    assert payloads(scene.sent()) == [(0, 1000)]
-    target.acks(0)
-    assert (0, 1000) not in payloads(scene.sent())
-    target.acks(6000)
-    scene.passes(60)
-    assert scene.engine.counters.sender.retransmissions == 1
-
-
-def test_duplicates_in_one_flush_retransmit() -> None:
-    """Duplicates that intercept merged into one record count like those that came singly."""
-    scene = Scene()
-    target = lose_first(scene)
-    target.sends(*[target.segment(ACK) for _ in range(3)])
-    assert payloads(scene.sent()) == [(0, 1000)]
-
-
-def test_duplicates_merged_with_the_acknowledgement_they_repeat() -> None:
-    """An advance and three repetitions of it in one record: the loss behind the advance is repaired at once."""
-    scene = Scene()
-    target = lose_first(scene)
-    target.acked = 2000
-    target.sends(*[target.segment(ACK) for _ in range(4)])
-    assert payloads(scene.sent()) == [(2000, 1000)]
-
-
-def test_window_updates_are_no_duplicates() -> None:
-    """The same acknowledgement with another window is an update, not a sign of loss."""
-    scene = Scene()
-    target = lose_first(scene)
-    for window in (60_000, 50_000, 40_000, 30_000, 20_000):
-        target.acks(0, window=window)
-    assert payloads(scene.sent()) == []
-
-
-def test_partial_acknowledgement_repairs_the_next_hole() -> None:
-    """NewReno (RFC 6582): in recovery each partial acknowledgement retransmits one more segment."""
-    scene = Scene()
-    target = lose_first(scene)
-    target.acks(0).acks(0).acks(0)
-    scene.sent()
-    target.acks(3000)
-    assert (3000, 1000) in payloads(scene.sent())
-
-
-def test_fin_is_retransmitted() -> None:
-    """A lost FIN is sent again, alone."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc")
-    target.acks(3)
-    client.fin()
-    scene.sent()
-    scene.passes(0.5)
-    packets = scene.sent()
-    assert packets and all(packet.flags == FIN | ACK and packet.position == 3 for packet in packets)
-    target.fin(acked=4)
-    assert scene.outcomes() == {"mirrored": 1}
-
-
 def test_fin_rides_on_the_last_segment() -> None:
     """FIN and data that are ready together share a packet."""
     scene = Scene()
@@ -337,133 +181,6 @@ def test_fin_rides_on_the_last_segment() -> None:
     scene.target().accepts()
     (packet,) = scene.sent()
     assert (packet.payload, packet.flags & FIN) == (b"abc", FIN)
-
-
-# -- what the target says -----------------------------------------------------------------------------------
-
-
-def test_acknowledgements_of_responses() -> None:
-    """One response segment is acknowledged a little later, two at once, a FIN at once."""
-    scene = Scene(delayed_ack_s=0.01)
-    _, target = scene.opened()
-    target.answers(100)
-    assert scene.sent() == []
-    scene.passes(0.011)
-    assert [packet.seen for packet in scene.sent()] == [100]
-    target.sends(target.segment(ACK, 100), target.segment(ACK, 100, position=200))
-    target.answered = 300
-    assert [packet.seen for packet in scene.sent()] == [300]
-    target.fin()
-    assert [packet.seen for packet in scene.sent()] == [301]
-
-
-def test_acknowledgement_rides_on_the_next_request() -> None:
-    """A request that follows the response soon saves the acknowledgement."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.says(b"one")
-    target.answers(100, acked=3)
-    client.says(b"two", seen=100)
-    scene.passes(0.1)
-    packets = scene.sent()
-    assert [packet.payload for packet in packets] == [b"one", b"two"]
-    assert packets[-1].seen == 100
-
-
-def test_lost_response_packets_do_not_matter() -> None:
-    """Of responses only the newest end counts: intercept may have missed what came before."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.answered = 9000
-    target.answers(1000)
-    scene.passes(0.02)
-    assert scene.sent()[-1].seen == 10_000
-
-
-def test_retransmitted_response_is_acknowledged_again() -> None:
-    """A target that repeats itself has not got our acknowledgement."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.answers(100)
-    scene.passes(0.02)
-    scene.sent()
-    target.answered = 0
-    target.answers(100)
-    assert [packet.seen for packet in scene.sent()] == [100]
-
-
-def test_keep_alive_probe_is_answered() -> None:
-    """A target that asks whether we are there is told so."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.sends(target.segment(ACK, position=-1))
-    assert [packet.flags for packet in scene.sent()] == [ACK]
-
-
-@pytest.mark.parametrize("acked", [4, 70_000, -1])
-def test_acknowledgement_of_what_was_not_sent_is_ignored(acked: int) -> None:
-    """Numbers outside what is in flight change nothing."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc")
-    target.acks(acked)
-    (session,) = scene.engine.sessions()
-    assert session.sender.delivered == 0
-    target.acks(3)
-    assert session.sender.delivered == 3
-    assert scene.outcomes() == {"active": 1}
-
-
-@pytest.mark.parametrize("offset", [1, 100, 60_000])
-def test_reset_off_the_mark_is_challenged(offset: int) -> None:
-    """RFC 5961: an RST inside the window, but not at its edge, gets an ACK that lets a true peer correct itself."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.rst(offset)
-    assert scene.outcomes() == {"active": 1}
-    assert scene.engine.counters.sender.unacceptable == 1
-    assert [packet.flags for packet in scene.sent()] == [ACK]
-
-
-@pytest.mark.parametrize("offset", [-1, -1000, (1 << 30) + 1])
-def test_reset_outside_the_window_is_dropped(offset: int) -> None:
-    """An RST outside the window gets no answer."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.rst(offset)
-    assert scene.outcomes() == {"active": 1}
-    assert scene.engine.counters.sender.unacceptable == 1
-    assert scene.sent() == []
-
-
-def test_reset_behind_response_data_in_one_flush() -> None:
-    """A record that merges a response and the RST behind it closes the session."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.sends(target.segment(ACK, 100), target.segment(RST, position=100))
-    assert scene.outcomes() == {"target_reset": 1}
-
-
-def test_reset_at_the_number_we_acknowledged_although_newer_data_came() -> None:
-    """A peer that lost our newest acknowledgement resets where our last one was."""
-    scene = Scene()
-    _, target = scene.opened()
-    target.answers(100)
-    scene.passes(0.02)
-    target.rst()
-    assert scene.outcomes() == {"target_reset": 1}
-
-
-def test_abort_resets_where_the_target_expects_it() -> None:
-    """A session that ends by itself leaves an RST that a target at rest accepts."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc")
-    target.acks(3)
-    scene.sent()
-    scene.engine.shut_down(scene.now)
-    (packet,) = scene.sent()
-    assert (packet.flags & RST, packet.position) == (RST, 3)
 
 
 def test_packets_go_to_the_target_only() -> None:

@@ -1,0 +1,121 @@
+"""The mirror's TCP endpoint when segments are lost: time-outs, duplicates, recovery."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from copytool.wire.segment import ACK, FIN
+
+from .playbook import Scene, Target, flow, payloads, sent_at
+
+
+def test_retransmission_backs_off() -> None:
+    """Each time-out doubles the next, from a base of at least 200 ms."""
+    scene = Scene(data_retries=4)
+    client, _ = scene.opened()
+    client.says(b"abc")
+    scene.sent()
+    times = sent_at(scene, 10)
+    gaps = [round(later - earlier, 2) for earlier, later in pairwise(times)]
+    assert len(times) == 4
+    assert gaps == [0.4, 0.8, 1.6]
+    assert scene.outcomes() == {"target_stalled": 1}
+
+
+def test_everything_behind_a_time_out_is_sent_again() -> None:
+    """After a time-out the acknowledgement of the first segment brings the next ones, without further time-outs."""
+    scene = Scene()
+    target = lose_first(scene)
+    scene.passes(0.25)
+    assert payloads(scene.sent()) == [(0, 1000)]
+    target.acks(1000)
+    assert payloads(scene.sent()) == [(1000, 1000), (2000, 1000)]
+
+
+def test_round_trips_of_retransmissions_are_not_measured() -> None:
+    """Karn's rule: an acknowledgement of something sent twice says nothing about the round trip."""
+    scene = Scene()
+    client, target = scene.opened()
+    (session,) = scene.engine.sessions()
+    client.says(b"abc")
+    scene.passes(0.5)
+    before = session.sender.rtt.smoothed_s
+    target.acks(3)
+    assert session.sender.rtt.smoothed_s == before
+    client.says(b"def")
+    scene.passes(0.05)
+    target.acks(6)
+    assert session.sender.rtt.smoothed_s != before
+
+
+def lose_first(scene: Scene, segments: int = 6) -> Target:
+    """Return a target that will miss the first of several segments in flight."""
+    target = flow(scene, segments * 1000, mss=1000)
+    assert len(payloads(scene.sent())) == segments
+    return target.acks(0)  # tells the scaled window, which the SYN/ACK cannot
+
+
+def test_three_duplicate_acknowledgements_retransmit() -> None:
+    """Fast retransmit (RFC 5681): the third duplicate sends the missing segment, without a time-out."""
+    scene = Scene()
+    target = lose_first(scene)
+    target.acks(0).acks(0)
+    assert payloads(scene.sent()) == []
+    target.acks(0)
+    assert payloads(scene.sent()) == [(0, 1000)]
+    target.acks(0)
+    assert (0, 1000) not in payloads(scene.sent())
+    target.acks(6000)
+    scene.passes(60)
+    assert scene.engine.counters.sender.retransmissions == 1
+
+
+def test_duplicates_in_one_flush_retransmit() -> None:
+    """Duplicates that intercept merged into one record count like those that came singly."""
+    scene = Scene()
+    target = lose_first(scene)
+    target.sends(*[target.segment(ACK) for _ in range(3)])
+    assert payloads(scene.sent()) == [(0, 1000)]
+
+
+def test_duplicates_merged_with_the_acknowledgement_they_repeat() -> None:
+    """An advance and three repetitions of it in one record: the loss behind the advance is repaired at once."""
+    scene = Scene()
+    target = lose_first(scene)
+    target.acked = 2000
+    target.sends(*[target.segment(ACK) for _ in range(4)])
+    assert payloads(scene.sent()) == [(2000, 1000)]
+
+
+def test_window_updates_are_no_duplicates() -> None:
+    """The same acknowledgement with another window is an update, not a sign of loss."""
+    scene = Scene()
+    target = lose_first(scene)
+    for window in (60_000, 50_000, 40_000, 30_000, 20_000):
+        target.acks(0, window=window)
+    assert payloads(scene.sent()) == []
+
+
+def test_partial_acknowledgement_repairs_the_next_hole() -> None:
+    """NewReno (RFC 6582): in recovery each partial acknowledgement retransmits one more segment."""
+    scene = Scene()
+    target = lose_first(scene)
+    target.acks(0).acks(0).acks(0)
+    scene.sent()
+    target.acks(3000)
+    assert (3000, 1000) in payloads(scene.sent())
+
+
+def test_fin_is_retransmitted() -> None:
+    """A lost FIN is sent again, alone."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    target.acks(3)
+    client.fin()
+    scene.sent()
+    scene.passes(0.5)
+    packets = scene.sent()
+    assert packets and all(packet.flags == FIN | ACK and packet.position == 3 for packet in packets)
+    target.fin(acked=4)
+    assert scene.outcomes() == {"mirrored": 1}
