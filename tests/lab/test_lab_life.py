@@ -107,6 +107,22 @@ def test_a_root_file_system_in_use_is_kept(lab: Lab) -> None:
     assert lab.ssh("one", "ls /usr/bin/tcpdump").strip() == "/usr/bin/tcpdump"
 
 
+def test_a_lab_of_another_directory_is_refused(lab: Lab) -> None:
+    """Who has other keys can neither take over nor remove a lab, until its own directory is gone."""
+    lab.up()
+    other = Lab(lab.directory / "other")
+    other.extra |= {"lab_prefix": lab.prefix, "lab_state_dir": str(lab.state_dir)}
+    for result in (other.up(), other.down(), other.down("--check")):
+        assert result.status != 0
+        assert f"belongs to {lab.directory}" in " ".join(result.output.split())
+    assert not other.user_dir.exists()
+    assert lab.ssh("one", "hostname").strip() == "one"
+
+    (lab.user_dir / "ssh_config").unlink()
+    result = other.down()
+    assert result.status == 0, result.output
+
+
 def test_a_host_reboots(lab: Lab) -> None:
     """A reboot inside starts the host again, with its address, without the routes that only memory held."""
     lab.up()

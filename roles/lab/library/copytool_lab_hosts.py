@@ -33,8 +33,11 @@ options:
     description: The root file system that all hosts share.
     type: path
   key_dir:
-    description: Directory with C(id_ed25519.pub) and one C(host_NAME) key pair for each host.
+    description:
+      - Directory with C(ssh_config), C(id_ed25519.pub) and one C(host_NAME) key pair for each host.
+      - The lab belongs to it. While it exists, no other can make, change or remove the lab.
     type: path
+    required: true
   state_dir:
     description: Directory that holds the hosts.
     type: path
@@ -85,6 +88,7 @@ from ansible.module_utils.lab_hosts_system import HostError, Hosts
 from ansible.module_utils.lab_lock import LockError, lock
 from ansible.module_utils.lab_mounts import MountError
 from ansible.module_utils.lab_nspawn import StartError, TracesError
+from ansible.module_utils.lab_owner import OwnerError, note_owner, require_own
 from ansible.module_utils.lab_processes import ProcessesSurviveError
 from ansible.module_utils.lab_rootfs_plan import BUILD_ID
 
@@ -160,11 +164,14 @@ def make_plan(module: AnsibleModule, hosts: Hosts) -> list[dict[str, Any]]:
 def run(module: AnsibleModule) -> list[dict[str, Any]]:
     """Plan, and apply when not in check mode."""
     params = module.params
-    state_dir = Path(params["state_dir"])
+    state_dir, key_dir = Path(params["state_dir"]), Path(params["key_dir"])
+    require_own(state_dir, key_dir)
     hosts = Hosts(state_dir, params["prefix"])
     if module.check_mode or (params["state"] == "absent" and not state_dir.exists()):
         return make_plan(module, hosts)
     with lock(state_dir):
+        require_own(state_dir, key_dir)
+        note_owner(state_dir, key_dir)
         operations = make_plan(module, hosts)
         hosts.apply(operations)
         if params["state"] == "present":
@@ -183,16 +190,16 @@ def main() -> None:
             "addresses": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
             "rootfs": {"type": "path"},
-            "key_dir": {"type": "path", "no_log": False},
+            "key_dir": {"type": "path", "required": True, "no_log": False},
             "state_dir": {"type": "path", "required": True},
             "boot_timeout_s": {"type": "int", "default": 90},
         },
-        required_if=[("state", "present", ("rootfs", "key_dir"))],
+        required_if=[("state", "present", ("rootfs",))],
         supports_check_mode=True,
     )
     try:
         operations = run(module)
-    except (HostError, LockError, MountError, StartError, TracesError, ProcessesSurviveError) as error:
+    except (HostError, LockError, MountError, OwnerError, StartError, TracesError, ProcessesSurviveError) as error:
         module.fail_json(msg=str(error))
     lines = [describe(operation) for operation in operations]
     prepared = "".join(f"{line}\n" for line in lines)

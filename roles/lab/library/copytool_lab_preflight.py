@@ -18,8 +18,12 @@ options:
     description: Directory that is to hold the root file system.
     type: path
     required: true
+  user_dir:
+    description: Directory with the lab's ssh_config and keys. A lab that belongs to another one is refused.
+    type: path
+    required: true
   free_space_mb:
-    description: Free space that is needed in each of the two while it does not exist.
+    description: Free space that is needed in each of the first two while nothing is made there.
     type: int
     default: 2048
 attributes:
@@ -38,6 +42,7 @@ EXAMPLES = r"""
   copytool_lab_preflight:
     state_dir: /var/lib/copytool-lab
     cache_dir: /var/cache/copytool-lab
+    user_dir: /home/me/copytool/.lab
 """
 
 RETURN = r""" # """
@@ -49,6 +54,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.lab_owner import OwnerError, require_own
 
 _MIB = 1 << 20
 _OVERLAY_TRIAL = """\
@@ -95,13 +101,18 @@ def require_overlay(state_dir: Path) -> None:
 
 
 def require_space(directory: Path, needed_mb: int) -> None:
-    """Refuse a file system without room for a directory that is not there yet."""
+    """Refuse a file system without room for what is to be made in a directory."""
     free_mb = shutil.disk_usage(existing(directory)).free // _MIB
-    if not directory.exists() and free_mb < needed_mb:
+    if free_mb < needed_mb:
         raise UnfitError(
             f"{existing(directory)} has {free_mb} MB free and the lab needs {needed_mb} MB: make room, or set "
             f"lab_cache_dir and lab_state_dir to a directory with more."
         )
+
+
+def has_rootfs(cache_dir: Path) -> bool:
+    """Tell whether a root file system is complete."""
+    return any(path.suffix != ".partial" for path in cache_dir.glob("rootfs-*"))
 
 
 def trial(*command: str) -> str:
@@ -121,6 +132,7 @@ def main() -> None:
         argument_spec={
             "state_dir": {"type": "path", "required": True},
             "cache_dir": {"type": "path", "required": True},
+            "user_dir": {"type": "path", "required": True},
             "free_space_mb": {"type": "int", "default": 2048},
         },
         supports_check_mode=True,
@@ -129,10 +141,13 @@ def main() -> None:
     try:
         require_linux()
         require_namespaces()
+        require_own(state_dir, Path(module.params["user_dir"]))
         require_overlay(state_dir)
-        require_space(cache_dir, module.params["free_space_mb"])
-        require_space(state_dir, module.params["free_space_mb"])
-    except UnfitError as error:
+        if not has_rootfs(cache_dir):
+            require_space(cache_dir, module.params["free_space_mb"])
+        if not (state_dir / "hosts").exists():
+            require_space(state_dir, module.params["free_space_mb"])
+    except (OwnerError, UnfitError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False)
 
