@@ -1,6 +1,6 @@
 # `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test lint unit infra down clean lock
+.PHONY: help setup root lab test lint unit infra down clean lock
 
 bin := .venv/bin
 playbook := $(bin)/ansible-playbook -i inventory/lab
@@ -14,10 +14,14 @@ help: ## Say what there is
 setup: ## Make .venv with all that is needed (done by the others when it is needed)
 	@scripts/setup
 
-lab: setup ## Make the lab, start the mirror and check that sessions arrive
+root:
+	@[ "$$(id -u)" -eq 0 ] || command -v sudo >/dev/null || \
+	    { echo 'neither root nor sudo: run as root, or install sudo and let your user run all with it' >&2; exit 1; }
+
+lab: root setup ## Make the lab, start the mirror and check that sessions arrive
 	@$(playbook) site.yml
 
-test: ## Set everything up and run every check and test
+test: root ## Set everything up and run every check and test
 	@scripts/test
 
 lint: setup ## Check style, types, playbooks and roles
@@ -29,7 +33,7 @@ unit: setup ## Run the tests that need neither root nor the lab
 infra: setup ## Check the lab that runs: routes, daemons, mirrored sessions
 	@$(bin)/pytest tests/infra
 
-down: setup ## Remove every trace of the lab (KEEP_ROOTFS=1 keeps the root file system for next time)
+down: root setup ## Remove every trace of the lab (KEEP_ROOTFS=1 keeps the root file system for next time)
 	@$(playbook) playbooks/teardown.yml $(keep)
 
 clean: ## Remove what was built in this directory; the lab must be down
