@@ -46,6 +46,7 @@ def format_status(status: dict[str, Any]) -> list[str]:
     lines += _copy_lines(status) if status["role"] == "copy" else _intercept_lines(status)
     capture = status["capture"]
     lines.append(f"  capture      {capture['packets']:,} packets, {capture['drops']:,} dropped by the kernel")
+    lines += [f"  NO CAPTURE   on {name or 'all interfaces'}: {why}" for name, why in capture["problems"].items()]
     if status["internal_errors"]:
         lines.append(f"  INTERNAL     {status['internal_errors']:,} errors; see the log and report them")
     return lines

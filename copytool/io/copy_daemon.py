@@ -30,7 +30,7 @@ _SNAP_BYTES = 0x40000
 _BLOCK_BYTES = 1 << 17  # a GRO super-segment of 64 KiB and its headers must fit
 _BLOCKS_AT_ONCE = 16
 _SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
-_STATISTICS_S = 5.0  # the kernel's drop counters are 32 bits wide and reset when read
+_STATISTICS_S = 2.0  # the kernel's drop counters are 32 bits wide and reset when read
 
 
 def capture_filter(targets: TargetMap) -> str:
@@ -93,14 +93,14 @@ class CopyDaemon:
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()
         receive = self.engine.receive_segment
-        for _ in range(_BLOCKS_AT_ONCE):
-            block_was_empty = True
+        blocks = 0
+        while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
+            blocks += 1
             for packet, packet_type in ring.read():
-                block_was_empty = False
                 if packet_type == PACKET_HOST:
                     receive(packet, now)
-            if block_was_empty:
-                break
+        if not blocks:
+            ring.recover()
         self._flush(now)
 
     def _on_records(self, records: list[ResponseRecord]) -> None:
@@ -123,6 +123,7 @@ class CopyDaemon:
 
     def _update_statistics(self) -> None:
         for ring in self._rings:
+            ring.recover()
             before = ring.drops
             ring.update_statistics()
             if ring.drops > before:
@@ -154,6 +155,7 @@ class CopyDaemon:
             "capture": {
                 "packets": sum(ring.packets for ring in self._rings),
                 "drops": sum(ring.drops for ring in self._rings),
+                "problems": {ring.interface: ring.problem for ring in self._rings if ring.problem},
             },
             "send": {"errors": dict(self._output.errors), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],

@@ -21,7 +21,7 @@ __all__ = ["InterceptDaemon"]
 _log = logging.getLogger(__name__)
 
 _SNAP_BYTES = 128  # IPv4 and TCP headers at their longest need 120, IPv6 with its usual extensions less
-_STATISTICS_S = 5.0
+_STATISTICS_S = 2.0
 
 
 class InterceptDaemon:
@@ -52,6 +52,8 @@ class InterceptDaemon:
         self._update_statistics()
 
     def _on_capture(self, ring: CaptureRing, _events: int) -> None:
+        if not ring.has_packets():
+            ring.recover()
         receive = self._collector.receive_packet
         for packet, _packet_type in ring.read():
             receive(packet)
@@ -91,6 +93,7 @@ class InterceptDaemon:
 
     def _update_statistics(self) -> None:
         for ring in self._rings:
+            ring.recover()
             before = ring.drops
             ring.update_statistics()
             if ring.drops > before:
@@ -115,6 +118,7 @@ class InterceptDaemon:
             "capture": {
                 "packets": sum(ring.packets for ring in self._rings),
                 "drops": sum(ring.drops for ring in self._rings),
+                "problems": {ring.interface: ring.problem for ring in self._rings if ring.problem},
             },
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
+import logging
 import mmap
 import os
 import socket
@@ -20,6 +22,8 @@ from ..errors import HostError
 from .bpf import attach_filter
 
 __all__ = ["PACKET_HOST", "BlockRing", "CaptureRing", "FrameRing"]
+
+_log = logging.getLogger(__name__)
 
 PACKET_HOST = 0
 """Packet type of what is addressed to this host (linux/if_packet.h)."""
@@ -35,12 +39,17 @@ _ETH_P_ALL = 3
 _STATUS_KERNEL = 0
 _STATUS_USER = 1
 _DRAIN_LIMIT = 100_000
+_SIOCGIFFLAGS = 0x8913
+_IFF_UP = 1
 
 _U32 = struct.Struct("=I")
 
 
 class CaptureRing:
-    """A bound packet socket with a ring; `packets` and `drops` are kernel totals since start."""
+    """A bound packet socket with a ring.
+
+    packets, drops: kernel totals since start. problem: why nothing can be captured now, or "".
+    """
 
     _version: int
 
@@ -49,6 +58,7 @@ class CaptureRing:
         self.interface = interface
         self.packets = 0
         self.drops = 0
+        self.problem = ""
         self.socket = _open_packet_socket()
         try:
             self._set_up(filter_code)
@@ -75,6 +85,10 @@ class CaptureRing:
         """Yield (packet from its IP header, packet type) of what is ready; a packet is valid until the next one."""
         raise NotImplementedError
 
+    def has_packets(self) -> bool:
+        """Return whether read() would yield any."""
+        raise NotImplementedError
+
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when packets are ready."""
         return self.socket.fileno()
@@ -84,6 +98,26 @@ class CaptureRing:
         packets, drops = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 12)[:8])
         self.packets += packets
         self.drops += drops
+
+    def recover(self) -> None:
+        """Clear the error that makes the socket readable when its interface goes down; it would stay readable.
+
+        Capturing goes on by itself when the interface comes up, except when it was removed: then a new one of that name
+        has another index and the socket has to be bound again.
+        """
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code and not self.problem:
+            self.problem = os.strerror(code)
+            _log.warning("capture on %s: %s; waiting for it", self.interface or "all interfaces", self.problem)
+        if self.problem and self.interface:
+            try:
+                _bind(self.socket, self.interface)
+                is_up = _is_up(self.socket, self.interface)
+            except OSError:
+                return
+            if is_up:
+                self.problem = ""
+                _log.info("capture on %s goes on", self.interface)
 
     def close(self) -> None:
         """Stop capturing."""
@@ -112,6 +146,11 @@ def _bind(sock: socket.socket, interface: str) -> None:
         raise OSError(code, os.strerror(code))
 
 
+def _is_up(sock: socket.socket, interface: str) -> bool:
+    answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("=16s24x", interface.encode()))
+    return bool(struct.unpack_from("=H", answer, 16)[0] & _IFF_UP)
+
+
 class BlockRing(CaptureRing):
     """Blocks of packets of any length (TPACKET_V3)."""
 
@@ -130,13 +169,17 @@ class BlockRing(CaptureRing):
         request = struct.pack("=7I", self._block_bytes, self._blocks, frame, size // frame, self._RETIRE_MS, 0, 0)
         return request, size
 
+    def has_packets(self) -> bool:
+        """Return whether read() would yield any."""
+        return bool(_U32.unpack_from(self._view, self._current * self._block_bytes + 8)[0] & _STATUS_USER)
+
     def read(self) -> Iterator[tuple[memoryview, int]]:
-        """Yield the packets of one block; the caller comes back for the next after it has served everything else."""
+        """Yield the packets of one block."""
+        if not self.has_packets():
+            return
         view = self._view
         base = self._current * self._block_bytes
-        status, count, first = struct.unpack_from("=III", view, base + 8)
-        if not status & _STATUS_USER:
-            return
+        count, first = struct.unpack_from("=II", view, base + 12)
         offset = base + first
         for _ in range(count):
             following, _sec, _nsec, captured = struct.unpack_from("=IIII", view, offset)
@@ -162,6 +205,10 @@ class FrameRing(CaptureRing):
     def _ring_request(self) -> tuple[bytes, int]:
         size = self._FRAME * self._frames
         return struct.pack("=4I", self._BLOCK, size // self._BLOCK, self._FRAME, self._frames), size
+
+    def has_packets(self) -> bool:
+        """Return whether read() would yield any."""
+        return bool(_U32.unpack_from(self._view, self._current * self._FRAME)[0] & _STATUS_USER)
 
     def read(self) -> Iterator[tuple[memoryview, int]]:
         """Yield the packets that are ready, at most once around the ring."""

@@ -127,21 +127,30 @@ class Network:
         _ip("netns", "add", switch)
         _ip("-n", switch, "link", "add", "br0", "type", "bridge")
         _ip("-n", switch, "link", "set", "br0", "up")
-        for name, number in ADDRESSES.items():
+        for name in ADDRESSES:
             namespace = self._prefix + name
             _ip("netns", "add", namespace)
-            _ip("-n", switch, "link", "add", name, "type", "veth", "peer", "name", "ens18", "netns", namespace)
-            _ip("-n", switch, "link", "set", name, "master", "br0", "up")
             _ip("-n", namespace, "link", "set", "lo", "up")
-            _ip("-n", namespace, "address", "add", f"192.168.50.{number}/24", "dev", "ens18")
-            _ip("-n", namespace, "address", "add", f"fd50::{number}/64", "dev", "ens18", "nodad")
-            _ip("-n", namespace, "link", "set", "ens18", "up")
+            self.add_interface(name)
             host_scratch = self._scratch / name
             host_scratch.mkdir()
             self.hosts[name] = Host(namespace, host_scratch)
         target = self.hosts["target"].namespace
         _ip("-n", target, "route", "add", "192.168.60.0/24", "via", "192.168.50.102", "src", "192.168.50.101")
         _ip("-n", target, "-6", "route", "add", "fd60::/64", "via", "fd50::102", "src", "fd50::101")
+
+    def add_interface(self, name: str) -> None:
+        """Give a host its interface ens18, with addresses, on the bridge."""
+        switch, namespace, number = self._prefix + "switch", self._prefix + name, ADDRESSES[name]
+        _ip("-n", switch, "link", "add", name, "type", "veth", "peer", "name", "ens18", "netns", namespace)
+        _ip("-n", switch, "link", "set", name, "master", "br0", "up")
+        _ip("-n", namespace, "address", "add", f"192.168.50.{number}/24", "dev", "ens18")
+        _ip("-n", namespace, "address", "add", f"fd50::{number}/64", "dev", "ens18", "nodad")
+        _ip("-n", namespace, "link", "set", "ens18", "up")
+
+    def remove_interface(self, name: str) -> None:
+        """Take a host's interface away."""
+        _ip("-n", self._prefix + name, "link", "delete", "ens18")
 
     def delete(self) -> None:
         """Stop everything and remove the namespaces; also after a failure half-way through create()."""
