@@ -92,11 +92,17 @@ def build(params: dict[str, Any], target: Path) -> bool:
         command = build_command(recipe(params["release"], params["packages"]), partial, params["mirror"])
         environment = {**os.environ, TAG: str(cache), "LC_ALL": "C.UTF-8"}
         result = subprocess.run(
-            command, env=environment, pass_fds=[handle], capture_output=True, text=True, check=False
+            command,
+            env=environment,
+            pass_fds=[handle],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
         if result.returncode != 0:
             discard(partial)
-            raise BuildError(f"mmdebstrap failed:\n{last_lines(result.stderr)}")
+            raise BuildError(f"mmdebstrap failed; the end of what it said:\n{last_lines(result.stdout)}")
         partial.chmod(0o755)
         (partial / BUILD_ID).write_text(f"{uuid.uuid4()}\n")
         os.sync()

@@ -55,7 +55,7 @@ def name(made_from: Recipe) -> str:
 
 def build_command(made_from: Recipe, target: Path, mirror: str) -> list[str]:
     """The command that builds a recipe into ``target``, from ``mirror`` or else from mmdebstrap's default."""
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase"]
+    command = ["mmdebstrap", "--mode=root", "--variant=minbase"]
     command += [f"--include={','.join(made_from['packages'])}"]
     command += [f"--customize-hook={hook}" for hook in made_from["hooks"]]
     return [*command, made_from["release"], str(target), *([mirror] if mirror else [])]
