@@ -87,6 +87,7 @@ class InterceptDaemon:
         peer.end.welcome(__version__, now)
         networks = ", ".join(str(network) for network in share.networks)
         _log.info("link from %s established for %s", peer.name, networks)
+        self._flush(peer)
 
     def _on_drop(self, peer: PeerConnection) -> None:
         self._collector.remove_owner(peer)

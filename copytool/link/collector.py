@@ -1,21 +1,36 @@
-"""intercept's engine: response packets in, response records out, one per session and flush."""
+"""intercept's engine: response packets in, response records out, one per session and flush.
+
+The last record of each open session is kept. A copy that comes back, after an outage of the link or because it was
+killed and started again, is sent them all: the same copy learns what it missed, and a new one, which knows none of
+these sessions, resets them on the target, where nobody else would ever end them.
+"""
 
 from __future__ import annotations
 
+from collections import deque
+from itertools import islice
 from typing import Protocol
 
-from ..wire.segment import DROP_REASONS, Segment, parse_segment
+from ..wire.segment import DROP_REASONS, FIN, RST, Segment, parse_segment
 from .frames import MAX_FRAME
 from .records import RECORD_SIZE, ResponseRecord, encode_record
 from .share import Share
 
-__all__ = ["MAX_PENDING", "RECORDS_PER_FRAME", "ResponseCollector", "ShareOwner"]
+__all__ = ["MAX_ABSENT", "MAX_OPEN", "MAX_PENDING", "RECORDS_PER_FRAME", "ResponseCollector", "ShareOwner"]
 
 MAX_PENDING = 65536
 """Sessions with an unsent record, per peer. A peer that does not read cannot grow intercept beyond this;
 a record lost here costs a retransmission, because the next one of its session carries newer state."""
 
+MAX_OPEN = 65536
+"""Open sessions remembered per peer; beyond it the one that was remembered first is forgotten."""
+
+MAX_ABSENT = 4
+"""Peers remembered after they have gone; beyond it the one that went first is forgotten."""
+
 RECORDS_PER_FRAME = (MAX_FRAME - 1) // RECORD_SIZE
+
+_SessionKey = tuple[bytes, int, bytes, int]
 
 
 class ShareOwner(Protocol):
@@ -28,11 +43,31 @@ class ShareOwner(Protocol):
 
 
 class _Peer:
-    __slots__ = ("pending", "share")
+    """A share, the records to send to its copy, and the last record of each session open on a target."""
+
+    __slots__ = ("open", "pending", "share")
 
     def __init__(self, share: Share) -> None:
         self.share = share
-        self.pending: dict[tuple[bytes, int, bytes, int], ResponseRecord] = {}
+        self.pending: dict[_SessionKey, ResponseRecord] = {}
+        self.open: dict[_SessionKey, ResponseRecord] = {}
+
+    def remember(self, key: _SessionKey, record: ResponseRecord) -> None:
+        """Keep the record until its session closes."""
+        if record.flags & (FIN | RST):
+            self.open.pop(key, None)
+            return
+        if len(self.open) >= MAX_OPEN and key not in self.open:
+            del self.open[next(iter(self.open))]
+        self.open[key] = record
+
+    def resume(self, share: Share) -> _Peer:
+        """Return the peer that takes over, with every open session's record to send again."""
+        heir = _Peer(share)
+        heir.pending = self.open | self.pending
+        for record in heir.pending.values():
+            record.data_segments = record.duplicate_acks = 0  # state, not news
+        return heir
 
 
 class ResponseCollector:
@@ -41,22 +76,31 @@ class ResponseCollector:
     counters: packets parsed (`packets`), records made (`records`), and each packet that made none by reason.
     """
 
-    __slots__ = ("_peers", "_segment", "counters")
+    __slots__ = ("_absent", "_peers", "_segment", "counters")
 
     def __init__(self) -> None:
         self._peers: dict[ShareOwner, _Peer] = {}
+        self._absent: deque[_Peer] = deque(maxlen=MAX_ABSENT)
         self._segment = Segment()
         self.counters = dict.fromkeys(
             ("packets", "records", "no_owner", "foreign_source", "overflow", *DROP_REASONS[1:]), 0
         )
 
     def add_owner(self, owner: ShareOwner, share: Share) -> None:
-        """Start to collect for `owner`."""
-        self._peers[owner] = _Peer(share)
+        """Start to collect for `owner`, or go on where an earlier owner of these client networks left."""
+        peer = _Peer(share)
+        for absent in list(self._absent):
+            if absent.share.overlap(share) is not None:
+                self._absent.remove(absent)
+                if set(absent.share.networks) == set(share.networks):
+                    peer = absent.resume(share)
+        self._peers[owner] = peer
 
     def remove_owner(self, owner: ShareOwner) -> None:
-        """Forget `owner` and its unsent records."""
-        self._peers.pop(owner, None)
+        """Stop to collect for `owner`; its sessions are remembered for its successor."""
+        peer = self._peers.pop(owner, None)
+        if peer is not None:
+            self._absent.append(peer)
 
     def overlapping_owner(self, share: Share) -> ShareOwner | None:
         """Return an owner whose client networks overlap those of `share`, or None."""
@@ -74,15 +118,23 @@ class ResponseCollector:
         if reason:
             counters[DROP_REASONS[reason]] += 1
             return
+        peer = self._peer_of(segment.dst)
+        if peer is None:
+            counters["no_owner"] += 1
+        elif (segment.src, segment.src_port) not in peer.share.targets:
+            # Anybody may send to the client network; only a configured target speaks for a session.
+            counters["foreign_source"] += 1
+        else:
+            self._merge(peer, segment)
+
+    def _peer_of(self, mirror: bytes) -> _Peer | None:
         for peer in self._peers.values():
-            if peer.share.owns(segment.dst):
-                # Anybody may send to the client network; only a configured target speaks for a session.
-                if (segment.src, segment.src_port) in peer.share.targets:
-                    self._merge(peer, segment)
-                else:
-                    counters["foreign_source"] += 1
-                return
-        counters["no_owner"] += 1
+            if peer.share.owns(mirror):
+                return peer
+        for peer in self._absent:
+            if peer.share.owns(mirror):
+                return peer
+        return None
 
     def _merge(self, peer: _Peer, segment: Segment) -> None:
         key = (segment.dst, segment.dst_port, segment.src, segment.src_port)
@@ -106,8 +158,11 @@ class ResponseCollector:
         if peer is None or not peer.pending:
             return b""
         pending = peer.pending
+        taken = pending
         if len(pending) <= RECORDS_PER_FRAME:
             peer.pending = {}
-            return b"".join([encode_record(record) for record in pending.values()])
-        keys = list(pending)[:RECORDS_PER_FRAME]
-        return b"".join([encode_record(pending.pop(key)) for key in keys])
+        else:
+            taken = {key: pending.pop(key) for key in list(islice(pending, RECORDS_PER_FRAME))}
+        for key, record in taken.items():
+            peer.remember(key, record)
+        return b"".join([encode_record(record) for record in taken.values()])

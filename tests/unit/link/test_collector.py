@@ -177,15 +177,64 @@ def test_a_slow_copy_does_not_take_another_ones_room(monkeypatch: pytest.MonkeyP
     assert len(take(collector, quick)) == 1
 
 
-def test_removed_owner_is_forgotten() -> None:
-    """Responses of a copy that left go nowhere, and its unsent records are gone."""
-    owner = Owner("192.168.60.0/24")
+def test_a_copy_that_comes_back_is_sent_every_open_session() -> None:
+    """Sessions stay known while their copy is away, with what the target said meanwhile; closed ones do not."""
+    owner, heir = Owner("192.168.60.0/24"), Owner("192.168.60.0/24")
     collector = collecting(owner)
-    collector.receive_packet(response("192.168.60.7"))
+    collector.receive_packet(response("192.168.60.1", seq=10, ack=100))
+    collector.receive_packet(response("192.168.60.2", seq=20, ack=200, payload=b"xyz"))
+    collector.receive_packet(response("192.168.60.3", seq=30, ack=300))
+    take(collector, owner)
+    collector.receive_packet(response("192.168.60.3", seq=30, ack=300, flags=FIN | ACK))
+    take(collector, owner)
     collector.remove_owner(owner)
     collector.remove_owner(owner)
     assert not collector.has_records(owner) and collector.take_records(owner) == b""
-    collector.receive_packet(response("192.168.60.7"))
+    collector.receive_packet(response("192.168.60.1", seq=10, ack=150))
+    assert collector.counters["no_owner"] == 0
+    collector.add_owner(heir, heir.share)
+    sent = {record.mirror[-1]: record for record in take(collector, heir)}
+    assert {number: (record.ack, record.end) for number, record in sent.items()} == {1: (150, 10), 2: (200, 23)}
+    assert all(record.data_segments == record.duplicate_acks == 0 for record in sent.values())
+    assert take(collector, heir) == []
+
+
+def test_another_network_inherits_nothing() -> None:
+    """A copy with other client networks knows nothing of these sessions, and what overlaps its share is forgotten."""
+    owner, other, late = Owner("192.168.60.0/24"), Owner("192.168.0.0/16"), Owner("192.168.60.0/24")
+    collector = collecting(owner)
+    collector.receive_packet(response("192.168.60.1"))
+    collector.remove_owner(owner)
+    collector.add_owner(other, other.share)
+    assert not collector.has_records(other)
+    collector.remove_owner(other)
+    collector.add_owner(late, late.share)
+    assert not collector.has_records(late)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session remembered first is forgotten first, and so is the copy that went first."""
+    monkeypatch.setattr(collector_module, "MAX_OPEN", 2)
+    owner = Owner("192.168.60.0/24")
+    collector = collecting(owner)
+    for number in (1, 2, 3):
+        collector.receive_packet(response(f"192.168.60.{number}"))
+    take(collector, owner)
+    collector.remove_owner(owner)
+    for number in range(collector_module.MAX_ABSENT):
+        gone = Owner(f"10.{number}.0.0/16")
+        collector.add_owner(gone, gone.share)
+        if number < collector_module.MAX_ABSENT - 1:
+            collector.remove_owner(gone)
+    heir = Owner("192.168.60.0/24")
+    collector.add_owner(heir, heir.share)
+    assert {record.mirror[-1] for record in take(collector, heir)} == {2, 3}
+    collector.remove_owner(heir)
+    for number in range(collector_module.MAX_ABSENT):
+        gone = Owner(f"10.{100 + number}.0.0/16")
+        collector.add_owner(gone, gone.share)
+        collector.remove_owner(gone)
+    collector.receive_packet(response("192.168.60.2"))
     assert collector.counters["no_owner"] == 1
 
 
