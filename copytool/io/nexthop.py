@@ -1,7 +1,8 @@
 """Where packets for a target leave this host: interface and link-layer header, from the kernel's tables.
 
 Sending on a packet socket does not make the kernel resolve or refresh neighbours, so this asks it to, through
-netlink: no packet of ours is needed for that.
+netlink: no packet of ours is needed for that. The tables are the production host's: entries that somebody made on
+purpose are only read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import socket
 import struct
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -26,10 +28,12 @@ _REFRESH_S = 2.0
 _RETRY_S = 0.2
 _GRACE_S = 1.0
 
-_NUD_FAILED = 0x20
 _NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # reachable, stale, delay, probe, noarp, permanent
+_NUD_FRESH = 0x02 | 0x08 | 0x10  # reachable, delay, probe: the kernel is at it already
+_NUD_FIXED = 0x40 | 0x80  # noarp, permanent
 _NUD_NONE = 0x00
 _NTF_USE = 0x01
+_NTF_EXT_LEARNED = 0x10
 _ARPHRD_ETHER = 1
 _RTN_LOCAL = 2
 _ETHERTYPE = {socket.AF_INET: 0x0800, socket.AF_INET6: 0x86DD}
@@ -57,12 +61,16 @@ class _Problem:
 
 
 class NextHopTable:
-    """Next hops of a fixed set of targets, kept fresh by polling the kernel every two seconds."""
+    """Next hops of a fixed set of targets, kept fresh by polling the kernel every two seconds.
+
+    hops: targets that can be reached. local_addresses: the packed addresses of this host.
+    """
 
     def __init__(self, targets: list[bytes], now: float) -> None:
         self.hops: dict[bytes, NextHop] = {}
         self._targets = targets
         self._problems: dict[bytes, _Problem] = {}
+        self.local_addresses: frozenset[bytes] = frozenset()
         self._refresh_at = now
         self._netlink = IPRoute()
         self.handle_timer(now)
@@ -80,9 +88,12 @@ class NextHopTable:
         """Look everything up again if it is time."""
         if now < self._refresh_at:
             return
+        self._refresh_at = now + _REFRESH_S  # first: a failure below must not call us again at once
+        self._refresh_addresses()
         for target in self._targets:
             self._refresh(target, now)
-        self._refresh_at = now + (_RETRY_S if self._problems else _REFRESH_S)
+        if self._problems:
+            self._refresh_at = now + _RETRY_S
 
     def expedite(self, now: float) -> None:
         """A send failed: look again soon."""
@@ -92,10 +103,14 @@ class NextHopTable:
         """Close the netlink socket."""
         self._netlink.close()
 
+    def _refresh_addresses(self) -> None:
+        entries = [entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS") for entry in self._netlink.get_addr()]
+        self.local_addresses = frozenset(ip_address(text).packed for text in entries if text)
+
     def _refresh(self, target: bytes, now: float) -> None:
         try:
             hop, problem = self._look_up(target)
-        except (NetlinkError, OSError) as error:
+        except (NetlinkError, OSError, StopIteration) as error:
             hop, problem = None, f"no route ({_reason(error)})"
         if hop is None:
             self.hops.pop(target, None)
@@ -123,7 +138,9 @@ class NextHopTable:
         link = next(iter(self._netlink.get_links(index)))
         name = str(link.get_attr("IFLA_IFNAME"))
         mtu = _route_mtu(route) or int(link.get_attr("IFLA_MTU"))
-        if route["type"] == _RTN_LOCAL or link["ifi_type"] != _ARPHRD_ETHER:
+        if route["type"] == _RTN_LOCAL:
+            return None, "is an address of this host"
+        if link["ifi_type"] != _ARPHRD_ETHER:
             return NextHop(name, b"", mtu), ""
         gateway = _gateway(route) or format_address(target)
         address = self._neighbour(gateway, index, family)
@@ -133,19 +150,24 @@ class NextHopTable:
         return NextHop(name, address + source + struct.pack("!H", _ETHERTYPE[family]), mtu), ""
 
     def _neighbour(self, gateway: str, index: int, family: int) -> bytes | None:
-        found = None
-        for entry in self._netlink.get_neighbours(family=family, ifindex=index):
-            if entry.get_attr("NDA_DST") == gateway and entry["state"] & _NUD_USABLE:
-                found = entry.get_attr("NDA_LLADDR")
-        self._netlink.neigh(
-            "replace" if found is None else "set",
-            dst=gateway,
-            ifindex=index,
-            family=family,
-            flags=_NTF_USE,
-            state=_NUD_NONE,
-        )
-        return bytes.fromhex(found.replace(":", "")) if found else None
+        """Return the gateway's link-layer address; start to resolve it, or to check it, where nobody else does."""
+        key = {"dst": gateway, "ifindex": index, "family": family}
+        entry = None
+        try:
+            entry = next(iter(self._netlink.neigh("get", **key)), None)
+        except NetlinkError as error:
+            if error.code != errno.ENOENT:
+                raise
+        state = entry["state"] if entry is not None else _NUD_NONE
+        flags = entry["flags"] if entry is not None else 0
+        # The kernel takes NTF_USE as an update, which would turn a permanent or externally learnt entry into a
+        # dynamic one, and a gateway that does not answer ARP into an unreachable one.
+        managed = entry is not None and entry.get_attr("NDA_FLAGS_EXT")
+        if not state & (_NUD_FRESH | _NUD_FIXED) and not flags & _NTF_EXT_LEARNED and not managed:
+            self._netlink.neigh("replace", flags=flags | _NTF_USE, state=_NUD_NONE, **key)
+        if entry is None or not state & _NUD_USABLE:
+            return None
+        return bytes.fromhex(str(entry.get_attr("NDA_LLADDR")).replace(":", ""))
 
 
 def _gateway(route: Any) -> str | None:

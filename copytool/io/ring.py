@@ -42,6 +42,7 @@ _DRAIN_LIMIT = 100_000
 _SIOCGIFFLAGS = 0x8913
 _IFF_UP = 1
 
+_U16 = struct.Struct("=H")
 _U32 = struct.Struct("=I")
 
 
@@ -181,13 +182,15 @@ class BlockRing(CaptureRing):
         base = self._current * self._block_bytes
         count, first = struct.unpack_from("=II", view, base + 12)
         offset = base + first
-        for _ in range(count):
-            following, _sec, _nsec, captured = struct.unpack_from("=IIII", view, offset)
-            start = offset + int.from_bytes(view[offset + 26 : offset + 28], "little")  # tp_net
-            yield view[start : start + captured], view[offset + 58]  # sockaddr_ll.sll_pkttype
-            offset += following
-        _U32.pack_into(view, base + 8, _STATUS_KERNEL)
-        self._current = (self._current + 1) % self._blocks
+        try:
+            for _ in range(count):
+                following, _sec, _nsec, captured = struct.unpack_from("=IIII", view, offset)
+                start = offset + _U16.unpack_from(view, offset + 26)[0]  # tp_net
+                yield view[start : start + captured], view[offset + 58]  # sockaddr_ll.sll_pkttype
+                offset += following
+        finally:  # also when the reader fails: the same packet would come up for ever
+            _U32.pack_into(view, base + 8, _STATUS_KERNEL)
+            self._current = (self._current + 1) % self._blocks
 
 
 class FrameRing(CaptureRing):
@@ -218,7 +221,9 @@ class FrameRing(CaptureRing):
             status, _length, captured = struct.unpack_from("=III", view, offset)
             if not status & _STATUS_USER:
                 return
-            start = offset + int.from_bytes(view[offset + 14 : offset + 16], "little")  # tp_net
-            yield view[start : start + captured], view[offset + 42]  # sockaddr_ll.sll_pkttype
-            _U32.pack_into(view, offset, _STATUS_KERNEL)
-            self._current = (self._current + 1) % self._frames
+            start = offset + _U16.unpack_from(view, offset + 14)[0]  # tp_net
+            try:
+                yield view[start : start + captured], view[offset + 42]  # sockaddr_ll.sll_pkttype
+            finally:
+                _U32.pack_into(view, offset, _STATUS_KERNEL)
+                self._current = (self._current + 1) % self._frames
