@@ -99,7 +99,7 @@ def set_up_logging(log_file: Path | None, level: str) -> None:
     if log_file is not None:
         try:
             log_file.parent.mkdir(parents=True, exist_ok=True)
-            handler = logging.handlers.WatchedFileHandler(log_file)
+            handler = _LogFile(log_file)
         except OSError as error:
             raise HostError(f"-l (--log-file) {str(log_file)!r}: {error.strerror}") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -111,6 +111,16 @@ def set_up_logging(log_file: Path | None, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.raiseExceptions = False  # a full disk must not end a daemon or fill its stderr
+
+
+class _LogFile(logging.handlers.WatchedFileHandler):
+    """Loses lines rather than raise while the file cannot be reopened or written, and tries again with the next."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except (OSError, ValueError):  # ValueError: a file that was closed by an attempt that failed
+            self.stream = None  # makes the next emit open it
 
 
 class _JournalFormatter(logging.Formatter):

@@ -83,6 +83,12 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
             raise
         background.fail(_exit_status(error), f"copytool: {error}")
         return _exit_status(error)
+    except Exception as error:
+        if background is None:
+            raise
+        _log.critical("internal error, %s ends; please report it", command, exc_info=True)
+        background.fail(ExitStatus.INTERNAL_ERROR, f"copytool: internal error: {error!r}; please report it")
+        return ExitStatus.INTERNAL_ERROR
     return ExitStatus.OK
 
 

@@ -104,13 +104,18 @@ class EventLoop:
         self._wakeup.close()
         self._wakeup_write.close()
 
+    def note_failure(self) -> None:
+        """Count the exception being handled, and log it unless there were many."""
+        self.failures += 1
+        if self.failures <= 10 or self.failures % 1000 == 0:
+            with contextlib.suppress(Exception):  # nor may a log that cannot be written
+                _log.exception("internal error %d (copytool goes on; please report it)", self.failures)
+
     def _guard(self, callback: Callable[..., None], argument: float) -> None:
         try:
             callback(argument)
         except Exception:
-            self.failures += 1
-            if self.failures <= 10 or self.failures % 1000 == 0:
-                _log.exception("internal error %d (copytool goes on; please report it)", self.failures)
+            self.note_failure()
 
     def _dispatch_signals(self, _events: int) -> None:
         with contextlib.suppress(BlockingIOError):

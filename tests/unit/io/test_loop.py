@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
+
+import pytest
 
 from copytool.io.loop import EventLoop
 
@@ -39,6 +42,21 @@ def test_an_exception_is_counted_and_the_loop_goes_on() -> None:
     loop.close()
     left.close()
     right.close()
+
+
+def test_a_log_that_raises_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the bug nor a log that cannot be written leaves run()."""
+
+    def fail(*_: object) -> None:
+        raise OSError("no log")
+
+    monkeypatch.setattr(logging.getLogger("copytool.io.loop"), "handle", fail)
+    loop = EventLoop()
+    loop.services.append(_Timer(loop, fail))
+    loop.services.append(_Timer(loop, loop.stop))
+    loop.run()
+    assert loop.failures == 1
+    loop.close()
 
 
 def test_signals_are_handled_in_the_loop() -> None:
