@@ -16,6 +16,10 @@ __all__ = ["EventLoop", "Service"]
 _log = logging.getLogger(__name__)
 
 _MAX_SLEEP_S = 3600.0
+SERVICE_REST_S = 1.0
+"""How long a service that raised is not called: a bug that comes back each time must not make the loop a busy one."""
+FILE_REST_S = 0.1
+"""How long a file whose callback raised is not looked at."""
 
 
 class HasFileno(Protocol):
@@ -41,8 +45,8 @@ class Service(Protocol):
 class EventLoop:
     """Runs callbacks until stop() is called.
 
-    An exception in a callback is logged and counted (`failures`), and the loop goes on: no single packet, peer or
-    request may end the daemon.
+    An exception in a callback is logged and counted (`failures`), the callback rests for a while, and the loop goes
+    on: no single packet, peer or request may end the daemon.
     """
 
     def __init__(self) -> None:
@@ -50,6 +54,8 @@ class EventLoop:
         self.services: list[Service] = []
         self._selector = selectors.DefaultSelector()
         self._running = False
+        self._paused: dict[Service, float] = {}
+        self._resting: dict[HasFileno, _Rest] = {}
         self._signal_handlers: dict[int, Callable[[], None]] = {}
         self._wakeup, self._wakeup_write = socket.socketpair()
         self._wakeup.setblocking(False)
@@ -63,6 +69,7 @@ class EventLoop:
 
     def watch(self, fileobj: HasFileno, events: int, callback: Callable[[int], None]) -> None:
         """Call `callback(ready events)` whenever `fileobj` is ready; replaces an earlier watch."""
+        self._end_rest(fileobj)
         try:
             self._selector.modify(fileobj, events, callback)
         except KeyError:
@@ -70,8 +77,21 @@ class EventLoop:
 
     def unwatch(self, fileobj: HasFileno) -> None:
         """Stop watching, also if it was not watched."""
+        self._end_rest(fileobj)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(fileobj)
+
+    def rest(self, fileobj: HasFileno, seconds: float) -> None:
+        """Do not look at a watched file for a while; watch() and unwatch() end that."""
+        with contextlib.suppress(KeyError, ValueError):
+            key = self._selector.unregister(fileobj)
+            rest = _Rest(self, fileobj, key, self.now() + seconds)
+            self._resting[fileobj] = rest
+            self.services.append(rest)
+
+    def _end_rest(self, fileobj: HasFileno) -> None:
+        if fileobj in self._resting:
+            self.services.remove(self._resting.pop(fileobj))
 
     def on_signal(self, number: int, handler: Callable[[], None]) -> None:
         """Call `handler` in the loop, not in the signal's context, when signal `number` arrives."""
@@ -87,14 +107,23 @@ class EventLoop:
         """Serve until stop()."""
         self._running = True
         while self._running:
-            deadline = min((service.next_timer() for service in self.services), default=float("inf"))
+            deadline = min(map(self._due, self.services), default=float("inf"))
             timeout = min(max(deadline - self.now(), 0.0), _MAX_SLEEP_S)
             for key, events in self._selector.select(timeout):
-                self._guard(key.data, events)
+                if not self._guard(key.data, events):
+                    self.rest(key.fileobj, FILE_REST_S)  # type: ignore[arg-type]
             now = self.now()
             for service in self.services[:]:
-                if service.next_timer() <= now:
-                    self._guard(service.handle_timer, now)
+                if self._due(service) <= now and not self._guard(service.handle_timer, now):
+                    self._pause(service, now)
+
+    def _due(self, service: Service) -> float:
+        return max(service.next_timer(), self._paused.get(service, 0.0)) if self._paused else service.next_timer()
+
+    def _pause(self, failed: Service, now: float) -> None:
+        """Note when `failed` may be called again; forget the others' pauses that are over."""
+        self._paused = {service: until for service, until in self._paused.items() if until > now}
+        self._paused[failed] = now + SERVICE_REST_S
 
     def close(self) -> None:
         """Release the loop's descriptors."""
@@ -111,11 +140,14 @@ class EventLoop:
             with contextlib.suppress(Exception):  # nor may a log that cannot be written
                 _log.exception("internal error %d (copytool goes on; please report it)", self.failures)
 
-    def _guard(self, callback: Callable[..., None], argument: float) -> None:
+    def _guard(self, callback: Callable[..., None], argument: float) -> bool:
+        """Call back; return whether that went well."""
         try:
             callback(argument)
         except Exception:
             self.note_failure()
+            return False
+        return True
 
     def _dispatch_signals(self, _events: int) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -123,3 +155,21 @@ class EventLoop:
                 handler = self._signal_handlers.get(number)
                 if handler is not None:
                     handler()
+
+
+class _Rest:
+    """A service that watches a file again when its time has come."""
+
+    def __init__(self, loop: EventLoop, fileobj: HasFileno, key: selectors.SelectorKey, until: float) -> None:
+        self._loop = loop
+        self._fileobj = fileobj
+        self._key = key
+        self._until = until
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._until
+
+    def handle_timer(self, _now: float) -> None:
+        """End the rest."""
+        self._loop.watch(self._fileobj, self._key.events, self._key.data)

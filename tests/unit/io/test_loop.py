@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import selectors
 import signal
 import socket
 
 import pytest
 
+from copytool.io import loop as loop_module
 from copytool.io.loop import EventLoop
 
 
@@ -57,6 +59,73 @@ def test_a_log_that_raises_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     loop.run()
     assert loop.failures == 1
     loop.close()
+
+
+class _Broken:
+    """A service, and a file callback, with a bug that does not go away."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def next_timer(self) -> float:
+        return 0.0
+
+    def handle_timer(self, _now: float) -> None:
+        self.calls += 1
+        raise ValueError("a bug")
+
+
+def test_a_service_that_keeps_failing_is_left_alone_for_a_while() -> None:
+    """It does not turn the loop into a busy one; the others are served on time."""
+    loop = EventLoop()
+    broken, end = _Broken(), _Timer(loop, loop.stop)
+    end.at = loop.now() + 0.3
+    loop.services += [broken, end]
+    loop.run()
+    assert broken.calls == 1
+    end.at = loop.now() + loop_module.SERVICE_REST_S
+    loop.run()
+    assert broken.calls == 2
+    loop.close()
+
+
+def test_a_callback_that_keeps_failing_is_left_alone_for_a_while() -> None:
+    """It is called again after a short rest, not in a busy loop."""
+    loop = EventLoop()
+    left, right = socket.socketpair()
+    broken, end = _Broken(), _Timer(loop, loop.stop)
+    end.at = loop.now() + 3.5 * loop_module.FILE_REST_S
+    loop.services.append(end)
+    loop.watch(left, selectors.EVENT_READ, broken.handle_timer)
+    right.send(b"x")
+    loop.run()
+    assert 2 <= broken.calls <= 4
+    loop.close()
+    left.close()
+    right.close()
+
+
+def test_a_resting_file_may_be_unwatched_or_watched() -> None:
+    """unwatch() ends the rest for good, watch() ends it at once."""
+    loop = EventLoop()
+    left, right = socket.socketpair()
+    broken, end = _Broken(), _Timer(loop, loop.stop)
+    right.send(b"x")
+    loop.watch(left, selectors.EVENT_READ, broken.handle_timer)
+    loop.rest(left, 0.05)
+    loop.unwatch(left)
+    end.at = loop.now() + 0.1
+    loop.services.append(end)
+    loop.run()
+    assert broken.calls == 0
+    loop.watch(left, selectors.EVENT_READ, lambda _events: loop.stop())
+    loop.rest(left, 3600)
+    loop.watch(left, selectors.EVENT_READ, lambda _events: loop.stop())
+    loop.run()
+    assert loop.services == [end]
+    loop.close()
+    left.close()
+    right.close()
 
 
 def test_signals_are_handled_in_the_loop() -> None:
