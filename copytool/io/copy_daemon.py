@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import selectors
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 from .. import __version__
+from ..errors import ConfigError
 from ..link.records import ResponseRecord
 from ..link.share import Share
 from ..mirror.engine import Engine, SessionEnded, TargetMap
@@ -70,9 +72,34 @@ class CopyDaemon:
         ]
         self._control = ControlServer(loop, settings.control_socket, self.status)
         self._statistics_at = now
+        self._check_targets()
+        self._tell_engine()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
         loop.services += [self, self._next_hops, *self._links]
+
+    def _check_targets(self) -> None:
+        """Refuse what would turn the mirror on the production service or on real hosts."""
+        local = self._next_hops.local_addresses
+        for address, _port in self._settings.targets.values():
+            if address in local:
+                raise ConfigError(
+                    f"-x (--map): target {format_address(address)} is an address of this host; the service would get"
+                    " everything twice. Name the test host"
+                )
+        network = ClientNetwork(self._settings.client_ranges)
+        intercepts = {ip_address(host).packed for host, _port in self._settings.intercepts}
+        for address in sorted(local | intercepts):
+            if address in network:
+                raise ConfigError(
+                    f"-c (--client-network): {format_address(address)} is inside it, which is in use here; "
+                    "take a network that exists nowhere"
+                )
+
+    def _tell_engine(self) -> None:
+        hops = self._next_hops.hops
+        path_mtu = {target: hop.mtu_bytes for target, hop in hops.items()}
+        self.engine.set_host(self._next_hops.local_addresses, path_mtu)
 
     # -- the loop calls these -------------------------------------------------------------------------------
 
@@ -89,6 +116,7 @@ class CopyDaemon:
         if now >= self._statistics_at:
             self._statistics_at = now + _STATISTICS_S
             self._update_statistics()
+            self._tell_engine()
 
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()
@@ -98,7 +126,10 @@ class CopyDaemon:
             blocks += 1
             for packet, packet_type in ring.read():
                 if packet_type == PACKET_HOST:
-                    receive(packet, now)
+                    try:
+                        receive(packet, now)
+                    except Exception:  # a bug: it may cost this packet, not the rest of the block
+                        self._loop.note_failure()
         if not blocks:
             ring.recover()
         self._flush(now)

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..link.records import ResponseRecord
 from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment, build_segment, parse_segment
+from ..wire.seq import seq_diff
 from .client import ClientConnection, ClientKey
 from .config import MirrorConfig
 from .counters import EngineCounters
@@ -23,13 +24,19 @@ from .sender import Sender
 from .session import Session
 from .timers import TimerQueue
 
-__all__ = ["MAX_EVENTS", "MAX_REMEMBERED", "Engine", "SessionEnded", "TargetMap"]
+__all__ = ["MAX_EVENTS", "MAX_HANDSHAKES", "MAX_REMEMBERED", "Engine", "SessionEnded", "TargetMap"]
 
 MAX_REMEMBERED = 65536
 """Connections that are not mirrored (any more) and would be counted twice if forgotten; the oldest go first."""
 
+MAX_HANDSHAKES = 65536
+"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then count as midstream."""
+
 MAX_EVENTS = 4096
 """Events kept for next_event(); a caller that does not ask loses the oldest."""
+
+_MAX_SYN = 2048  # headers, and what a SYN with TCP Fast Open may carry
+_MAX_FIRST_FLIGHT = 1 << 20  # the handshake's last packet may be lost, and some of the data behind it
 
 TargetMap = dict[tuple[bytes | None, int], tuple[bytes, int]]
 """(online address or None for any, online port) -> (target address, target port); addresses packed."""
@@ -58,7 +65,7 @@ class SessionEnded:
     """Response octets of the target."""
 
     duration_s: float
-    """From the client's SYN to the end of the mirror session."""
+    """From the end of the client's handshake to the end of the mirror session."""
 
 
 class Engine:
@@ -72,6 +79,10 @@ class Engine:
         self._network = network
         self._sampler = Sampler(config.ratio_percent)
         self._segment = Segment()
+        self._syn = Segment()
+        self._handshakes: dict[ClientKey, bytes] = {}
+        self._local_addresses: frozenset[bytes] | None = None
+        self._path_mtu: dict[bytes, int] = {}
         self._connections: dict[ClientKey, ClientConnection] = {}
         self._sessions: dict[MirrorKey, Session] = {}
         self._remembered: dict[ClientKey, tuple[str, int]] = {}
@@ -92,21 +103,21 @@ class Engine:
         if reason:
             counters.dropped[DROP_REASONS[reason]] += 1
             return
-        online, port = segment.dst, segment.dst_port
-        target = self._targets.get((online, port)) or self._targets.get((None, port))
+        target = self._target_of(segment.dst, segment.dst_port)
         if target is None or segment.flags & (SYN | ACK) == SYN | ACK:
             counters.dropped["not_mapped"] += 1
+            return
+        key = (segment.src, segment.src_port, segment.dst, segment.dst_port)
+        if segment.flags & SYN:
+            self._note_syn(key, packet)
             return
         counters.captured += segment.captured_len
         if segment.src in self._network:
             counters.ignore("from_client_network", segment.captured_len)
             return
-        key = (segment.src, segment.src_port, online, port)
         connection = self._connections.get(key)
-        if segment.flags & SYN and (connection is None or connection.isn != segment.seq):
-            if connection is not None:
-                self._supersede(connection, now)
-            connection = self._open(key, target, now)
+        if key in self._handshakes:
+            connection = self._complete_handshake(key, target, connection, now)
         if connection is not None:
             connection.receive(segment, packet, now)
         else:
@@ -121,6 +132,18 @@ class Engine:
             self._ready[session] = None
         else:
             self._reset_unknown(record)
+
+    def set_host(self, local_addresses: frozenset[bytes], path_mtu: dict[bytes, int]) -> None:
+        """Say which packed addresses this host has, and the largest IP packet towards each target's address.
+
+        A mapping without online address then means these addresses only: not what this host forwards, e.g. for
+        containers. Until this is called it means any address.
+        """
+        self._local_addresses = local_addresses
+        if path_mtu != self._path_mtu:
+            self._path_mtu = path_mtu
+            for session in self._sessions.values():
+                session.sender.limit_payload(self._payload_limit(session.key[2]))
 
     def set_feedback(self, up: bool, now: float) -> None:
         """Say whether any intercept link is established; without one no new session is mirrored."""
@@ -235,12 +258,52 @@ class Engine:
 
     # -- inside ---------------------------------------------------------------------------------------------
 
-    def _open(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
-        """Start to mirror a connection whose SYN was captured; None if it is not mirrored."""
+    def _target_of(self, online: bytes, port: int) -> tuple[bytes, int] | None:
+        target = self._targets.get((online, port))
+        if target is None and (self._local_addresses is None or online in self._local_addresses):
+            target = self._targets.get((None, port))
+        return target
+
+    def _note_syn(self, key: ClientKey, packet: memoryview) -> None:
+        """Keep a SYN until the client's next segment shows that the online service accepted the connection.
+
+        What it refuses must not reach the target, and neither must a flood of SYNs that it answers with cookies.
+        """
         isn = self._segment.seq
+        connection = self._connections.get(key)
         remembered = self._remembered.get(key)
-        if remembered is not None and remembered[1] == isn:
-            return None  # the SYN again, of a connection that was counted already
+        if (connection is not None and connection.isn == isn) or (remembered is not None and remembered[1] == isn):
+            return  # the SYN again, of a connection that was counted already
+        self._handshakes.pop(key, None)
+        while len(self._handshakes) >= MAX_HANDSHAKES:
+            del self._handshakes[next(iter(self._handshakes))]
+        self._handshakes[key] = bytes(packet[:_MAX_SYN])
+
+    def _complete_handshake(
+        self, key: ClientKey, target: tuple[bytes, int], connection: ClientConnection | None, now: float
+    ) -> ClientConnection | None:
+        """Return the connection that the segment belongs to: a new one if it answers the kept SYN's SYN/ACK."""
+        segment, syn = self._segment, self._syn
+        packet = memoryview(self._handshakes[key])
+        parse_segment(syn, packet)
+        if segment.flags & RST:
+            if connection is None:
+                del self._handshakes[key]
+            return connection
+        if not segment.flags & ACK or not 0 < seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
+            return connection
+        del self._handshakes[key]
+        if connection is not None:
+            self._supersede(connection, now)
+        connection = self._open(key, target, now)
+        if connection is not None and syn.captured_len:  # TCP Fast Open
+            self.counters.captured += syn.captured_len
+            connection.receive(syn, packet, now)
+        return connection
+
+    def _open(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
+        """Start to mirror the connection that self._syn opened; None if it is not mirrored."""
+        isn = self._syn.seq
         declined = self._reason_to_decline(key)
         if declined:
             self.counters.decline_sessions(declined, self.config.copies)
@@ -270,15 +333,20 @@ class Engine:
         return ""
 
     def _open_session(self, mirror: MirrorKey, connection: ClientConnection, now: float) -> Session:
-        syn = self._segment
+        syn = self._syn
         emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
         sender = Sender(emitter, syn.seq, syn.window_scale, self.config)
+        sender.limit_payload(self._payload_limit(mirror[2]))
         session = Session(mirror, connection, sender, self.config, self.counters, now)
         self._sessions[mirror] = session
         self.counters.open_session()
         sender.open(now)
         self._timers.update(session)
         return session
+
+    def _payload_limit(self, target: bytes) -> int:
+        headers = 40 if len(target) == 4 else 60
+        return min(self.config.max_segment_bytes, self._path_mtu.get(target, 1 << 16) - headers)
 
     def _supersede(self, connection: ClientConnection, now: float) -> None:
         """The client reuses its ports: the old sessions drain on their own, the new one gets the key."""

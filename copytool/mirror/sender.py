@@ -57,10 +57,12 @@ class Sender:
         "_iss",
         "_mss",
         "_next",
+        "_payload_limit",
         "_persist_at",
         "_retries",
         "_rto_at",
         "_sent_to",
+        "_target_mss",
         "_timed_at",
         "_timed_end",
         "_una",
@@ -87,7 +89,9 @@ class Sender:
         self._iss = iss
         self._config = config
         self._congestion = Congestion(_DEFAULT_MSS)
-        self._mss = _DEFAULT_MSS
+        self._target_mss = _DEFAULT_MSS
+        self._payload_limit = config.max_segment_bytes
+        self._mss = self._segment_size()
         self._window_scale = window_scale
         self._window = 0
         self._window_max = 0
@@ -136,6 +140,14 @@ class Sender:
         self._next = self._sent_to = 1
         self._timed_end, self._timed_at = 1, now
         self._rto_at = now + self.rtt.rto_s()
+
+    def limit_payload(self, limit: int) -> None:
+        """Send at most `limit` octets of payload per packet from now on: the path's MTU without headers."""
+        self._payload_limit = limit
+        self._mss = self._segment_size()
+
+    def _segment_size(self) -> int:
+        return max(min(self._target_mss, self._payload_limit), _MIN_MSS)
 
     def write(self, octets: bytes) -> None:
         """Append released client octets; transmit() sends them."""
@@ -326,7 +338,8 @@ class Sender:
         if self._timed_end >= 0:
             self.rtt.sample(now - self._timed_at)
             self._timed_end = -1
-        self._mss = max(min(record.mss or _DEFAULT_MSS, self._config.max_segment_bytes), _MIN_MSS)
+        self._target_mss = record.mss or _DEFAULT_MSS
+        self._mss = self._segment_size()
         if record.window_scale < 0 or self._window_scale < 0:
             self._window_scale = 0
         else:

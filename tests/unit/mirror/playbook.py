@@ -67,7 +67,11 @@ class Client:
 
     def opens(self) -> Client:
         """SYN and the handshake's last acknowledgement."""
-        return self.syn().segment(ACK, 0)
+        return self.syn().confirms()
+
+    def confirms(self) -> Client:
+        """The handshake's last acknowledgement, which shows that the online service accepted."""
+        return self.segment(ACK, 0)
 
     def says(self, payload: bytes, seen: int = 0) -> Client:
         """The next bytes of its stream."""

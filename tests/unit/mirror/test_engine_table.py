@@ -115,7 +115,7 @@ def test_port_reuse_with_a_hole_is_a_capture_gap() -> None:
 def test_syn_retransmission_is_the_same_session() -> None:
     """A SYN captured twice opens one session."""
     scene = Scene()
-    scene.client().syn().syn()
+    scene.client().syn().syn().confirms().syn()
     assert scene.outcomes() == {"active": 1}
     assert [packet.flags for packet in scene.sent()] == [SYN]
 
@@ -123,7 +123,7 @@ def test_syn_retransmission_is_the_same_session() -> None:
 def test_late_syn_of_an_ended_session_is_not_counted_again() -> None:
     """A duplicate SYN after the end opens nothing."""
     scene = Scene()
-    client = scene.client().syn()
+    client = scene.client().opens()
     scene.target().refuses()
     client.syn().says(b"abc")
     assert scene.outcomes() == {"target_refused": 1}

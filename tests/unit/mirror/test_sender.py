@@ -14,7 +14,7 @@ from .playbook import CLIENT_ISN, PORT, TARGET, Scene, flow, payloads, sent_at
 def test_handshake_carries_the_clients_options_and_isn() -> None:
     """SYN with the client's own MSS, window scale and ISN, then an acknowledgement of the SYN/ACK."""
     scene = Scene()
-    scene.client().syn(mss=1300, window_scale=9)
+    scene.client().syn(mss=1300, window_scale=9).confirms()
     (syn,) = scene.sent()
     assert (syn.flags, syn.seq, syn.mss, syn.window_scale) == (SYN, CLIENT_ISN, 1300, 9)
     scene.target().accepts()
@@ -25,7 +25,7 @@ def test_handshake_carries_the_clients_options_and_isn() -> None:
 def test_client_without_options() -> None:
     """A client that offers no window scale gets none; without MSS the default of 536 is offered."""
     scene = Scene()
-    scene.client().segment(SYN, -1)
+    scene.client().segment(SYN, -1).confirms()
     (syn,) = scene.sent()
     assert (syn.mss, syn.window_scale) == (536, -1)
 
@@ -40,7 +40,7 @@ def test_data_rides_on_the_handshakes_last_packet() -> None:
 def test_syn_is_retransmitted_with_back_off() -> None:
     """Unanswered SYNs go out again after 1, 2 and 4 seconds (RFC 6298)."""
     scene = Scene(syn_retries=3)
-    scene.client().syn()
+    scene.client().opens()
     scene.sent()
     assert sent_at(scene, 20, 0.25) == [1.0, 3.0, 7.0]
     assert scene.outcomes() == {"target_unreachable": 1}
