@@ -15,7 +15,7 @@ CRASH_POINTS = {
     "the keys are made": lambda lab: (lab.user_dir / "id_ed25519").exists(),
     "a namespace is made": lambda lab: lab.namespaces(),
     "a file system is mounted": lambda lab: [point for point in lab.mounts() if point.endswith("/root")],
-    "a host boots": lambda lab: list(lab.state_dir.glob("hosts/*/run")) and lab.processes(),
+    "a host boots": lambda lab: list(lab.state_dir.glob("hosts/*/console.log")) and lab.processes(),
 }
 
 
@@ -94,6 +94,19 @@ def test_a_host_that_died_is_booted_again(lab: Lab) -> None:
     assert result.status == 0, result.output
     assert lab.ssh("one", "systemctl is-system-running; ls /root/kept").split() == ["running", "/root/kept"]
     assert lab.nspawn("two") == other
+
+
+def test_what_a_dead_host_left_is_removed(lab: Lab) -> None:
+    """After kill -9 of all that runs a host, teardown finds what systemd-nspawn could not clean up."""
+    lab.up()
+    lock = as_root("stat", "--format=inode-%d:%i", f"{lab.state_dir}/hosts/one/root").strip()
+    find_lock = ["find", "/run/systemd/nspawn/locks", "-name", lock]
+    assert as_root(*find_lock) != ""
+    send_signal("KILL", *lab.processes("one"))
+    wait_until(lambda: not lab.processes("one"), "the host's processes end")
+    result = lab.down()
+    assert result.status == 0, result.output
+    assert as_root(*find_lock, check=False) == ""
 
 
 def test_a_root_file_system_in_use_is_kept(lab: Lab) -> None:

@@ -126,6 +126,7 @@ class Hosts:
         lab_nspawn.remove_traces(self._prefix, name, self._root(name))
 
     def _unmount(self, name: str) -> None:
+        lab_nspawn.remove_traces(self._prefix, name, self._root(name))
         unmount_below(self._host_dir(name))
 
     def _remove_directory(self, name: str) -> None:

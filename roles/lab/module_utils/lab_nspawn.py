@@ -106,7 +106,7 @@ def start(prefix: str, name: str, host_dir: Path) -> None:
 
 
 def remove_traces(prefix: str, name: str, root: Path) -> None:
-    """Remove what a killed host leaves on the machine. Its processes must have ended."""
+    """Remove what a killed host leaves on the machine. Its processes must have ended, its root be mounted still."""
     if root.exists():
         status = root.stat()
         (_NSPAWN_RUN_DIR / "locks" / f"inode-{status.st_dev}:{status.st_ino}").unlink(missing_ok=True)
