@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..link.collector import ResponseCollector
+from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
 from .control import ControlServer
 from .loop import EventLoop
@@ -22,6 +23,7 @@ _log = logging.getLogger(__name__)
 
 _SNAP_BYTES = 128  # IPv4 and TCP headers at their longest need 120, IPv6 with its usual extensions less
 _STATISTICS_S = 2.0
+_TAKEOVER_S = PING_INTERVAL_S + 0.5  # a copy that lives is never silent for longer
 
 
 class InterceptDaemon:
@@ -71,17 +73,17 @@ class InterceptDaemon:
             peer.after_io()
 
     def _decide(self, peer: PeerConnection, now: float) -> None:
-        """Accept a share unless another copy has it; a copy that was restarted takes over from its old self."""
+        """Accept a share unless a copy has it that is alive; one whose link went silent is replaced."""
         share = peer.share
         assert share is not None
         owner = self._collector.overlapping_owner(share)
         if isinstance(owner, PeerConnection):
-            if owner.host != peer.host:
+            if owner.end.silent_for(now) < _TAKEOVER_S:
                 network = share.overlap(owner.share) if owner.share else None
-                peer.end.refuse(f"client network {network} belongs to the copy at {owner.name}; use another -c", now)
-                self._server.refused += 1
+                reason = f"client network {network} belongs to the copy at {owner.name}; two copies need different -c"
+                peer.end.refuse(reason, now)
                 return
-            owner.end.close("replaced by a newer connection of the same copy")
+            owner.end.close(f"silent, and replaced by the copy at {peer.name}")
             self._server.drop(owner)
         self._collector.add_owner(peer, share)
         peer.end.welcome(__version__, now)

@@ -32,7 +32,8 @@ _RECEIVE_BYTES = 1 << 18
 _FIRST_RETRY_S = 0.25
 _MAX_RETRY_S = 4.0
 _CONNECT_TIMEOUT_S = 5.0
-_REFUSED_RETRY_S = 10.0
+_REFUSED_RETRY_S = 2.0
+_MAX_REASONS = 1000
 
 
 def format_endpoint(address: tuple[Any, ...]) -> str:
@@ -254,6 +255,8 @@ class PeerConnection:
                 self.end.receive_data(data, now)
                 if self.end.awaits_decision:
                     self._server.decide(self, now)
+                    if self.end.established:
+                        self._server.forget_reason(self)
         self.after_io()
         if events & selectors.EVENT_WRITE and not self.blocked:
             self._server.on_writable(self)
@@ -276,7 +279,8 @@ class LinkServer:
 
     decide(peer, now) is called when a peer has said hello; it calls peer.end.welcome() or refuse().
     on_writable(peer) is called when a peer that was slow takes data again, on_drop(peer) when a peer is gone.
-    rejected: connections closed at once because MAX_PEERS were open. refused: shares that decide() refused.
+    rejected: connections closed at once because MAX_PEERS were open. refused: those that decide() refused, and
+    those that were no copy or spoke another protocol.
     """
 
     def __init__(
@@ -295,6 +299,7 @@ class LinkServer:
         self.rejected = 0
         self.refused = 0
         self._on_drop = on_drop
+        self._reasons: dict[str, str] = {}
         try:
             self._socket = _listen(bind, port)
         except OSError as error:
@@ -310,12 +315,25 @@ class LinkServer:
         self.loop.services.remove(peer)
         self.loop.unwatch(peer.socket)
         peer.socket.close()
-        reason = peer.end.closed_because or "dropped"
-        if reason.startswith("closed by copy") or peer.end.share is None:
-            _log.info("link from %s ended: %s", peer.name, reason)
-        else:
-            _log.warning("link from %s ended: %s", peer.name, reason)
+        self._log_end(peer)
         self._on_drop(peer)
+
+    def _log_end(self, peer: PeerConnection) -> None:
+        """Log why a peer is gone; what refuses a host again and again only the first time."""
+        reason = peer.end.closed_because or "dropped"
+        if peer.end.refused:
+            self.refused += 1
+            if self._reasons.get(peer.host) == reason:
+                return
+            if len(self._reasons) >= _MAX_REASONS:
+                self._reasons.clear()
+            self._reasons[peer.host] = reason
+        level = logging.INFO if reason.startswith("closed by copy") or peer.end.share is None else logging.WARNING
+        _log.log(level, "link from %s ended: %s", peer.name, reason)
+
+    def forget_reason(self, peer: PeerConnection) -> None:
+        """Log it again if this peer's host is refused once more."""
+        self._reasons.pop(peer.host, None)
 
     def close(self) -> None:
         """Stop listening and close every peer."""

@@ -50,6 +50,10 @@ class LinkEnd:
             self.closed_because = reason
         self.established = False
 
+    def silent_for(self, now: float) -> float:
+        """Return for how many seconds nothing was heard."""
+        return now - self._heard_at
+
     def _frames(self, data: bytes, now: float) -> Iterator[tuple[int, bytes]]:
         self._heard_at = now
         return self._reader.feed(data)
@@ -59,7 +63,7 @@ class LinkEnd:
         self._sent_at = now
 
     def _check_alive(self, now: float) -> None:
-        if now - self._heard_at >= DEAD_AFTER_S:
+        if self.silent_for(now) >= DEAD_AFTER_S:
             what = "silent" if self.established else "no greeting"
             self.close(f"{what} for {DEAD_AFTER_S:g} s")
 
@@ -113,13 +117,15 @@ class InterceptEnd(LinkEnd):
     """intercept's end: checks the hello, sends records.
 
     The daemon decides on the share after `share` is set: it calls welcome() or refuse().
+    `refused`: refuse() ended the connection, be it for the share or for a protocol error.
     """
 
-    __slots__ = ("_decided", "share")
+    __slots__ = ("_decided", "refused", "share")
 
     def __init__(self, now: float) -> None:
         super().__init__(now)
         self.share: Share | None = None
+        self.refused = False
         self._decided = False
 
     def receive_data(self, data: bytes, now: float) -> None:
@@ -162,6 +168,7 @@ class InterceptEnd(LinkEnd):
         """Tell the peer why, and close once that is sent."""
         self._decided = True
         if not self.closed_because:
+            self.refused = True
             self._send(encode_json(frames.REFUSED, {"reason": reason}), now)
         self.close(reason)
 

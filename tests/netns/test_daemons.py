@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
-from .conftest import COPY, INTERCEPT, Network, output, wait_until
+from .conftest import COPY, COPYTOOL, INTERCEPT, Network, output, wait_until
 
 ESTABLISHED = ["ss", "-Htn", "state", "established", "sport = 1025"]
 
@@ -32,7 +34,7 @@ def test_sigterm_closes_the_mirrored_sessions_on_the_target(network: Network) ->
 
 
 def test_kill_minus_9_of_copy(network: Network) -> None:
-    """A killed copy harms no client; its successor starts over the dead one's socket, and its sessions are exact."""
+    """A killed copy harms no client; its successor cleans up on the target, and its own sessions are exact."""
     network.start_mirror()
     clients = network.client.start(
         "python3", "roles/mirror_check/files/sessions.py", "192.168.50.10",
@@ -43,8 +45,10 @@ def test_kill_minus_9_of_copy(network: Network) -> None:
     copy.kill()
     copy.wait(10)
     assert clients.wait(60) == 0, output(clients)
+    assert _sessions_on_target(network) > 0, "the killed copy left sessions open"
     network.online.start(*network.online.copytool(COPY))
     network.wait_for_link()
+    wait_until(lambda: _sessions_on_target(network) == 0, "its successor ended what it left")
     before = {name: network.multiset(name) for name in ("online", "target")}
     assert network.drive("--sessions", 100)["errors"] == []
     wait_until(
@@ -125,3 +129,23 @@ def test_a_second_copy_may_not_claim_the_same_client_network(network: Network) -
     refused = wait_until(lambda: network.client.status()["link"][0]["reason"], "the second copy is refused")
     assert refused.startswith("refused: client network 192.168.60.128/25 belongs to the copy at 192.168.50.10:")
     assert network.online.status()["link"][0]["state"] == "established"
+
+
+def test_two_copies_of_one_host_do_not_fight_over_a_client_network(network: Network, tmp_path: Path) -> None:
+    """The second one waits while the first one lives, and takes over when that hangs."""
+    network.start_mirror()
+    first = network.online._children[-1]
+    socket = tmp_path / "second.sock"
+    network.online.start(*COPYTOOL, *COPY.split(), "--control-socket", socket)
+    ask = [*COPYTOOL, "status", "--json", "--control-socket", socket]
+    wait_until(socket.exists, "the second copy listens")
+
+    def second() -> dict[str, Any]:
+        link: dict[str, Any] = json.loads(network.online.run(*ask).stdout)["link"][0]
+        return link
+
+    wait_until(lambda: "two copies need different -c" in second()["reason"], "the second copy is refused")
+    wait_until(lambda: network.assistant.status()["refused_links"] >= 2, "and again")
+    assert network.online.status()["link"][0]["connects"] == 1
+    first.send_signal(signal.SIGSTOP)
+    wait_until(lambda: second()["state"] == "established", "the second copy takes over", 10)

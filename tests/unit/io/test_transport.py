@@ -122,6 +122,22 @@ def test_garbage_ends_only_its_own_connection(loop: EventLoop, data: bytes) -> N
         run_until(loop, lambda: len(server.peers) == 2 or _closed(rude))
         run_until(loop, lambda: len(server.peers) == 1)
     assert client.state == "established"
+    assert server.refused == 1
+    client.close()
+    server.close()
+
+
+def test_a_reason_to_refuse_is_logged_once(loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+    """Both sides count each refusal, and log it when it is new; the next attempt follows soon."""
+    caplog.set_level("INFO")
+    server = make_server(loop)
+    server.decide = lambda peer, now: peer.end.refuse("no", now)
+    client = make_client(loop, port_of(server))
+    run_until(loop, lambda: server.refused == 2)
+    run_until(loop, lambda: client.state == "closed")
+    assert [record.message.partition(": ")[2] for record in caplog.records] == ["no", "refused: no; retrying"]
+    server.decide = lambda peer, now: peer.end.welcome("test", now)
+    run_until(loop, lambda: client.state == "established")
     client.close()
     server.close()
 

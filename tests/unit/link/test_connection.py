@@ -213,6 +213,14 @@ def test_connection_without_greeting_dies() -> None:
     assert end.closed_because.startswith("no greeting")
 
 
+def test_silence_is_measured() -> None:
+    """A copy that lives is heard every ping interval; of one that does not, the silence grows."""
+    link = Link().established().passes(60)
+    assert link.intercept.silent_for(link.now) <= PING_INTERVAL_S
+    link.passes(5, up=False, down=False)
+    assert link.intercept.silent_for(link.now) > PING_INTERVAL_S
+
+
 def test_any_bytes_count_as_life() -> None:
     """A long frame that arrives slowly is not silence."""
     link = Link().established()
