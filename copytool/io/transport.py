@@ -26,7 +26,7 @@ __all__ = ["MAX_PEERS", "InterceptClient", "LinkServer", "PeerConnection", "form
 _log = logging.getLogger(__name__)
 
 MAX_PEERS = 64
-"""Link connections an intercept holds at once, greeted or not; further ones are closed and counted."""
+"""Link connections an intercept holds at once, greeted or not."""
 
 _RECEIVE_BYTES = 1 << 18
 _FIRST_RETRY_S = 0.25
@@ -279,8 +279,8 @@ class LinkServer:
 
     decide(peer, now) is called when a peer has said hello; it calls peer.end.welcome() or refuse().
     on_writable(peer) is called when a peer that was slow takes data again, on_drop(peer) when a peer is gone.
-    rejected: connections closed at once because MAX_PEERS were open. refused: those that decide() refused, and
-    those that were no copy or spoke another protocol.
+    rejected: connections closed because MAX_PEERS were open: the oldest one that has not greeted, else the newest.
+    refused: those that decide() refused, and those that were no copy or spoke another protocol.
     """
 
     def __init__(
@@ -346,8 +346,7 @@ class LinkServer:
     def _on_accept(self, _events: int) -> None:
         with contextlib.suppress(OSError):  # a peer that is gone already, or no descriptor left
             sock, address = self._socket.accept()
-            if len(self.peers) >= MAX_PEERS:
-                self.rejected += 1
+            if len(self.peers) >= MAX_PEERS and not self._make_room():
                 sock.close()
                 return
             sock.setblocking(False)
@@ -356,6 +355,16 @@ class LinkServer:
             self.peers.append(peer)
             self.loop.services.append(peer)
             self.loop.watch(sock, selectors.EVENT_READ, peer.on_ready)
+
+    def _make_room(self) -> bool:
+        """Close the peer that has waited longest for a greeting; return whether there was one."""
+        self.rejected += 1
+        for peer in self.peers:
+            if not peer.end.established:
+                peer.end.close("no greeting, and too many connections")
+                self.drop(peer)
+                return True
+        return False
 
 
 def _listen(bind: str, port: int) -> socket.socket:

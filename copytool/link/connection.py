@@ -3,7 +3,7 @@
 Theory of operation. copy connects and says hello with its protocol version and share. intercept answers welcome,
 or refused with a reason and closes. From then on intercept sends records, and copy sends a ping whenever it has
 been silent for PING_INTERVAL_S, which intercept answers. An end that has heard nothing for DEAD_AFTER_S closes:
-a vanished host is noticed without waiting for the kernel's own TCP timers.
+a vanished host is noticed without waiting for the kernel's own TCP timers. The greeting, too, has that long.
 
 Both ends have the same verbs: receive_data(data, now), data_to_send(), next_timer(), handle_timer(now). After any of
 them `closed_because` says whether the connection is over; it then stays over. A transport for TLS goes below this.
@@ -55,8 +55,13 @@ class LinkEnd:
         return now - self._heard_at
 
     def _frames(self, data: bytes, now: float) -> Iterator[tuple[int, bytes]]:
-        self._heard_at = now
+        if self.established:  # before that only the greeting counts, or anybody could hold a place for ever
+            self._heard_at = now
         return self._reader.feed(data)
+
+    def _greeted(self, now: float) -> None:
+        self.established = True
+        self._heard_at = now
 
     def _send(self, frame: bytes, now: float) -> None:
         self._outgoing += frame
@@ -86,15 +91,15 @@ class CopyEnd(LinkEnd):
             for kind, body in self._frames(data, now):
                 if kind == frames.RECORDS and self.established:
                     yield from decode_records(body)
-                elif not self._control(kind, body):
+                elif not self._control(kind, body, now):
                     return
         except DecodeError as error:
             self.close(f"protocol error: {error}")
 
-    def _control(self, kind: int, body: bytes) -> bool:
+    def _control(self, kind: int, body: bytes, now: float) -> bool:
         if kind == frames.WELCOME and not self.established:
             self.peer_version = str(decode_json(body).get("version", ""))[:40]
-            self.established = True
+            self._greeted(now)
         elif kind == frames.REFUSED:
             self.close(f"refused: {str(decode_json(body).get('reason', ''))[:200]}")
             return False
@@ -161,7 +166,7 @@ class InterceptEnd(LinkEnd):
     def welcome(self, version: str, now: float) -> None:
         """Accept the share; records may follow."""
         self._decided = True
-        self.established = True
+        self._greeted(now)
         self._send(encode_json(frames.WELCOME, {"version": version}), now)
 
     def refuse(self, reason: str, now: float) -> None:

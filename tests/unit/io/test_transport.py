@@ -165,15 +165,32 @@ def test_half_a_frame_and_silence(loop: EventLoop, monkeypatch: pytest.MonkeyPat
 
 
 def test_too_many_peers(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connections beyond the limit are closed at once and counted."""
+    """At the limit a newcomer replaces the one that has waited longest for a greeting, which is counted."""
     monkeypatch.setattr(transport, "MAX_PEERS", 3)
     server = make_server(loop)
     crowd = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(5)]
     run_until(loop, lambda: server.rejected == 2)
     assert len(server.peers) == 3
+    assert _closed(crowd[0]) and not _closed(crowd[-1])
+    client = make_client(loop, port_of(server))
+    run_until(loop, lambda: client.state == "established")
+    client.close()
     for sock in crowd:
         sock.close()
     run_until(loop, lambda: not server.peers)
+    server.close()
+
+
+def test_copies_are_not_pushed_aside(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When copies alone fill the limit, it is the newcomer that is closed."""
+    monkeypatch.setattr(transport, "MAX_PEERS", 1)
+    server = make_server(loop)
+    client = make_client(loop, port_of(server))
+    run_until(loop, lambda: client.state == "established")
+    with socket.create_connection(("127.0.0.1", port_of(server))) as newcomer:
+        run_until(loop, lambda: server.rejected == 1 and _closed(newcomer))
+    assert client.state == "established"
+    client.close()
     server.close()
 
 

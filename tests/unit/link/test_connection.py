@@ -213,6 +213,18 @@ def test_connection_without_greeting_dies() -> None:
     assert end.closed_because.startswith("no greeting")
 
 
+def test_only_a_greeting_counts_before_the_greeting() -> None:
+    """Octets that never become a greeting do not keep a connection open, at either end."""
+    slow = encode_frame(frames.HELLO, bytes(100))
+    ends = (InterceptEnd(50.0), CopyEnd(SHARE, "1", 50.0))
+    for second in range(int(DEAD_AFTER_S)):
+        ends[0].receive_data(slow[second : second + 1], 50.0 + second)
+        assert list(ends[1].receive_data(slow[second : second + 1], 50.0 + second)) == []
+    for end in ends:
+        end.handle_timer(50.0 + DEAD_AFTER_S)
+        assert end.closed_because.startswith("no greeting")
+
+
 def test_silence_is_measured() -> None:
     """A copy that lives is heard every ping interval; of one that does not, the silence grows."""
     link = Link().established().passes(60)
