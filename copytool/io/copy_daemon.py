@@ -63,7 +63,7 @@ class CopyDaemon:
         blocks = max(settings.ring_bytes // _BLOCK_BYTES, 2)
         self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
-        self._next_hops = NextHopTable(sorted({address for address, _ in targets}), now)
+        self._next_hops = NextHopTable(sorted({address for address, _ in targets}), self._tell_engine, now)
         self._output = PacketOutput(self._next_hops)
         share = Share(settings.client_networks, targets)
         self._links = [
@@ -73,7 +73,6 @@ class CopyDaemon:
         self._control = ControlServer(loop, settings.control_socket, self.status)
         self._statistics_at = now
         self._check_targets()
-        self._tell_engine()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
         loop.services += [self, self._next_hops, *self._links]
@@ -96,10 +95,9 @@ class CopyDaemon:
                     "take a network that exists nowhere"
                 )
 
-    def _tell_engine(self) -> None:
-        hops = self._next_hops.hops
-        path_mtu = {target: hop.mtu_bytes for target, hop in hops.items()}
-        self.engine.set_host(self._next_hops.local_addresses, path_mtu)
+    def _tell_engine(self, table: NextHopTable) -> None:
+        path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
+        self.engine.set_host(table.local_addresses, path_mtu)
 
     # -- the loop calls these -------------------------------------------------------------------------------
 
@@ -116,7 +114,6 @@ class CopyDaemon:
         if now >= self._statistics_at:
             self._statistics_at = now + _STATISTICS_S
             self._update_statistics()
-            self._tell_engine()
 
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()

@@ -11,6 +11,7 @@ import errno
 import logging
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -63,12 +64,14 @@ class _Problem:
 class NextHopTable:
     """Next hops of a fixed set of targets, kept fresh by polling the kernel every two seconds.
 
-    hops: targets that can be reached. local_addresses: the packed addresses of this host.
+    hops: targets that can be reached. local_addresses: the packed addresses of this host. on_refresh(table) is called
+    after each look-up.
     """
 
-    def __init__(self, targets: list[bytes], now: float) -> None:
+    def __init__(self, targets: list[bytes], on_refresh: Callable[[NextHopTable], None], now: float) -> None:
         self.hops: dict[bytes, NextHop] = {}
         self._targets = targets
+        self._on_refresh = on_refresh
         self._problems: dict[bytes, _Problem] = {}
         self.local_addresses: frozenset[bytes] = frozenset()
         self._refresh_at = now
@@ -94,6 +97,7 @@ class NextHopTable:
             self._refresh(target, now)
         if self._problems:
             self._refresh_at = now + _RETRY_S
+        self._on_refresh(self)
 
     def expedite(self, now: float) -> None:
         """A send failed: look again soon."""
