@@ -81,4 +81,6 @@ def _intercept_lines(status: dict[str, Any]) -> list[str]:
     lines += [f"    {count:>12,}  {reason}" for reason, count in counters.items() if count]
     if status["refused_links"]:
         lines.append(f"  refused      {status['refused_links']:,} link connections")
+    if status["no_descriptor_left"]:
+        lines.append(f"  NO DESCRIPTOR left for a connection, {status['no_descriptor_left']:,} times")
     return lines

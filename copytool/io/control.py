@@ -50,9 +50,9 @@ class ControlServer:
             self._path.unlink()
 
     def _on_accept(self, _events: int) -> None:
-        with contextlib.suppress(OSError):
-            connection, _ = self._socket.accept()
-            with connection:
+        accepted = self._loop.accept(self._socket)
+        if accepted is not None:
+            with contextlib.suppress(OSError), accepted[0] as connection:
                 # A document fits into the socket buffer, so a reader that does not read cannot hold the daemon.
                 connection.settimeout(_SEND_TIMEOUT_S)
                 connection.sendall(json.dumps(self._status()).encode() + b"\n")

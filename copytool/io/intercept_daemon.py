@@ -126,5 +126,6 @@ class InterceptDaemon:
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],
             "refused_links": self._server.refused + self._server.rejected,
+            "no_descriptor_left": self._loop.starved,
             "internal_errors": self._loop.failures,
         }

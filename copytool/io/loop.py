@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import selectors
 import signal
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["EventLoop", "Service"]
 
@@ -20,6 +21,9 @@ SERVICE_REST_S = 1.0
 """How long a service that raised is not called: a bug that comes back each time must not make the loop a busy one."""
 FILE_REST_S = 0.1
 """How long a file whose callback raised is not looked at."""
+ACCEPT_REST_S = 1.0
+"""How long a listening socket waits when there is no descriptor, or no memory, for a new connection."""
+_NOTHING_LEFT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class HasFileno(Protocol):
@@ -46,11 +50,12 @@ class EventLoop:
     """Runs callbacks until stop() is called.
 
     An exception in a callback is logged and counted (`failures`), the callback rests for a while, and the loop goes
-    on: no single packet, peer or request may end the daemon.
+    on: no single packet, peer or request may end the daemon. `starved` counts accept() without a descriptor left.
     """
 
     def __init__(self) -> None:
         self.failures = 0
+        self.starved = 0
         self.services: list[Service] = []
         self._selector = selectors.DefaultSelector()
         self._running = False
@@ -88,6 +93,18 @@ class EventLoop:
             rest = _Rest(self, fileobj, key, self.now() + seconds)
             self._resting[fileobj] = rest
             self.services.append(rest)
+
+    def accept(self, listener: socket.socket) -> tuple[socket.socket, Any] | None:
+        """Return a new connection and its address; None if it is gone already, or has to wait."""
+        try:
+            return listener.accept()
+        except OSError as error:
+            if error.errno in _NOTHING_LEFT:
+                if not self.starved:
+                    _log.warning("cannot accept connections: %s; see `ulimit -n` and LimitNOFILE=", error.strerror)
+                self.starved += 1
+                self.rest(listener, ACCEPT_REST_S)
+            return None
 
     def _end_rest(self, fileobj: HasFileno) -> None:
         if fileobj in self._resting:

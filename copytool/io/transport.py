@@ -6,7 +6,6 @@ would change.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -344,17 +343,19 @@ class LinkServer:
         self._socket.close()
 
     def _on_accept(self, _events: int) -> None:
-        with contextlib.suppress(OSError):  # a peer that is gone already, or no descriptor left
-            sock, address = self._socket.accept()
-            if len(self.peers) >= MAX_PEERS and not self._make_room():
-                sock.close()
-                return
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = PeerConnection(self, sock, address, self.loop.now())
-            self.peers.append(peer)
-            self.loop.services.append(peer)
-            self.loop.watch(sock, selectors.EVENT_READ, peer.on_ready)
+        accepted = self.loop.accept(self._socket)
+        if accepted is None:
+            return
+        sock, address = accepted
+        if len(self.peers) >= MAX_PEERS and not self._make_room():
+            sock.close()
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = PeerConnection(self, sock, address, self.loop.now())
+        self.peers.append(peer)
+        self.loop.services.append(peer)
+        self.loop.watch(sock, selectors.EVENT_READ, peer.on_ready)
 
     def _make_room(self) -> bool:
         """Close the peer that has waited longest for a greeting; return whether there was one."""

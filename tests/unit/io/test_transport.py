@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 from collections.abc import Callable, Iterator
 from ipaddress import ip_network
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from copytool.io import loop as loop_module
 from copytool.io import transport
 from copytool.io.loop import EventLoop
 from copytool.io.transport import InterceptClient, LinkServer, PeerConnection
@@ -177,6 +180,26 @@ def test_too_many_peers(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> Non
     client.close()
     for sock in crowd:
         sock.close()
+    run_until(loop, lambda: not server.peers)
+    server.close()
+
+
+def test_no_descriptor_left(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that cannot be accepted is no busy loop, and is accepted once that is possible."""
+    monkeypatch.setattr(loop_module, "ACCEPT_REST_S", 0.1)
+    server = make_server(loop)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(("127.0.0.1", port_of(server))):
+        free = os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            started = loop.now()
+            run_until(loop, lambda: loop.starved == 2)
+            assert loop.now() - started >= 0.1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        run_until(loop, lambda: server.peers)
     run_until(loop, lambda: not server.peers)
     server.close()
 
