@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -37,17 +38,19 @@ class ControlServer:
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._socket = _bind(path)
+            self._identity = _identity(path)
         except OSError as error:
             reason = error.strerror or str(error)
             raise HostError(f"cannot create the control socket {path} (--control-socket): {reason}") from None
         loop.watch(self._socket, selectors.EVENT_READ, self._on_accept)
 
     def close(self) -> None:
-        """Stop answering and remove the socket."""
+        """Stop answering and remove the socket, unless another one has its name by now."""
         self._loop.unwatch(self._socket)
-        self._socket.close()
         with contextlib.suppress(OSError):
-            self._path.unlink()
+            if _identity(self._path) == self._identity:
+                self._path.unlink()
+        self._socket.close()
 
     def _on_accept(self, _events: int) -> None:
         accepted = self._loop.accept(self._socket)
@@ -62,9 +65,7 @@ def _bind(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         if path.is_socket():
-            if _answers(path):
-                raise HostError(f"another copytool answers on {path}; stop it, or choose another --control-socket")
-            path.unlink()  # left by a daemon that was killed
+            _remove_dead(path)
         old_mask = os.umask(0o117)
         try:
             sock.bind(str(path))
@@ -77,10 +78,22 @@ def _bind(path: Path) -> socket.socket:
     return sock
 
 
-def _answers(path: Path) -> bool:
+def _remove_dead(path: Path) -> None:
+    """Remove the socket of a daemon that was killed, and nothing else."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(_SEND_TIMEOUT_S)
-        return probe.connect_ex(str(path)) == 0
+        code = probe.connect_ex(str(path))
+    if code == 0:
+        raise HostError(f"another copytool answers on {path}; stop it, or choose another --control-socket")
+    if code != errno.ECONNREFUSED:
+        reason = os.strerror(code)
+        raise HostError(f"the socket {path} is somebody else's ({reason}); choose another --control-socket")
+    path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
 
 
 def query_status(path: Path) -> dict[str, Any]:

@@ -72,3 +72,34 @@ def test_unusable_path_is_named(loop: EventLoop, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(HostError, match=r"control socket .*file/control.sock \(--control-socket\): "):
         ControlServer(loop, tmp_path / "file" / "control.sock", dict)
+
+
+def test_sockets_of_others_are_left_alone(loop: EventLoop, tmp_path: Path) -> None:
+    """A socket that is no stream socket, a living but busy one, and a file are named, and stay."""
+    datagram, busy = tmp_path / "datagram.sock", tmp_path / "busy.sock"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as first,
+        socket.socket(socket.AF_UNIX) as second,
+        socket.socket(socket.AF_UNIX) as waiting,
+    ):
+        first.bind(str(datagram))
+        second.bind(str(busy))
+        second.listen(0)
+        waiting.connect(str(busy))
+        (tmp_path / "file").write_text("")
+        for path in (datagram, busy, tmp_path / "file"):
+            with pytest.raises(HostError, match=str(path)):
+                ControlServer(loop, path, dict)
+            assert path.exists()
+
+
+def test_successor_keeps_its_socket(loop: EventLoop, tmp_path: Path) -> None:
+    """A daemon whose socket was removed and made again by another leaves that one alone when it ends."""
+    path = tmp_path / "control.sock"
+    first = ControlServer(loop, path, dict)
+    path.unlink()
+    second = ControlServer(loop, path, dict)
+    first.close()
+    assert path.is_socket()
+    second.close()
+    assert not path.exists()
