@@ -56,6 +56,7 @@ The configuration file has a table [copy] whose keys are the long option names w
   ratio = 20
 
 signals: SIGTERM closes the mirrored sessions on the target and ends; SIGUSR1 logs the counters.
+SIGHUP of a closed terminal is like SIGTERM; with -d and under systemd it is ignored.
 
 {_EXIT_STATUSES}"""
 
@@ -67,7 +68,8 @@ examples:
 The host must not forward packets (sysctl net.ipv4.ip_forward=0): that is what drops the responses.
 The configuration file has a table [intercept] whose keys are the long option names with underscores.
 
-signals: SIGTERM ends; SIGUSR1 logs the counters.
+signals: SIGTERM ends; SIGUSR1 logs the counters. SIGHUP of a closed terminal is like SIGTERM; with -d and under
+systemd it is ignored.
 
 {_EXIT_STATUSES}"""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -99,8 +100,12 @@ def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | No
         for line in format_status(daemon.status()):
             _log.info("%s", line)
 
+    if "NOTIFY_SOCKET" in os.environ:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.on_signal(number, loop.stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup and -d set that
+        loop.on_signal(signal.SIGHUP, loop.stop)
     loop.on_signal(signal.SIGUSR1, log_status)
     if background is not None:
         background.ready()
