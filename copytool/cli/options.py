@@ -44,7 +44,7 @@ class Option:
 def _path(text: str) -> Path:
     if not text or "\0" in text:
         raise ConfigError(f"{text!r} is no file name")
-    return Path(text)
+    return Path(text).absolute()  # -d changes the directory
 
 
 def _filter(text: str) -> str:
@@ -166,6 +166,6 @@ INTERCEPT_OPTIONS = (
     ),
     Option("filter", "libpcap expression that selects the target's responses", "F", "EXPR", _filter),
     Option("port", "TCP port to listen on for copies", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
-    Option("bind", "address to listen on for copies", "b", "ADDR", values.parse_endpoints, [("0.0.0.0", 0)]),
+    Option("bind", "address to listen on for copies", "b", "ADDR", values.parse_bind, [("0.0.0.0", 0)]),
     *_COMMON,
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ def print_status(values: dict[str, Any]) -> None:
         paths = [default_control_socket(values["role"])]
     else:
         both = [default_control_socket(role) for role in ("copy", "intercept")]
-        paths = [path for path in both if path.exists()]
+        paths = [path for path in both if _may_exist(path)]
         if not paths:
             raise HostError("no copytool daemon runs on this host with its default control socket (--control-socket)")
     if values["json"] and len(paths) > 1:
@@ -29,9 +31,27 @@ def print_status(values: dict[str, Any]) -> None:
     for index, path in enumerate(paths):
         status = query_status(path)
         if values["json"]:
-            print(json.dumps(status, indent=2))
+            _print(json.dumps(status, indent=2))
         else:
-            print("\n".join([""] * bool(index) + format_status(status)))
+            _print("\n".join([""] * bool(index) + format_status(status)))
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, PermissionError)  # query_status() will say so
+    return True
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter fails again at its end
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise HostError(f"cannot write to stdout: {error.strerror}") from None
 
 
 def format_status(status: dict[str, Any]) -> list[str]:

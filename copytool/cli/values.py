@@ -15,6 +15,7 @@ __all__ = [
     "ClientNetworks",
     "integer",
     "number",
+    "parse_bind",
     "parse_client_networks",
     "parse_endpoints",
     "parse_interfaces",
@@ -85,6 +86,14 @@ def parse_endpoints(text: str) -> list[tuple[str, int]]:
             raise ConfigError(f"{item!r} is not host[:port], like 192.168.50.102 or 192.168.50.102:36524")
         endpoints.append((_resolve(match["host"]), _port(match["port"]) if match["port"] else 0))
     return endpoints
+
+
+def parse_bind(text: str) -> list[tuple[str, int]]:
+    """Parse one address to listen on; as there is no port, IPv6 needs no brackets."""
+    try:
+        return [(str(ip_address(text.strip())), 0)]
+    except ValueError:
+        return parse_endpoints(text)
 
 
 def parse_client_networks(text: str) -> ClientNetworks:

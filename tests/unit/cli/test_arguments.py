@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,8 @@ from copytool.cli.arguments import COMMANDS, parse_arguments
 from copytool.cli.main import main
 from copytool.cli.settings import copy_settings, intercept_settings
 from copytool.errors import ConfigError
+from copytool.io.control import ControlServer
+from copytool.io.loop import EventLoop
 
 COPY = ["copy", "-x", "1025-192.168.50.101:1025", "-s", "192.168.50.102", "-c", "192.168.60.x"]
 INTERCEPT = ["intercept", "-i", "ens18", "-F", "tcp and src port 1025"]
@@ -106,6 +112,22 @@ def test_mistakes_get_one_line_and_status_2(
     assert reason in output.err
 
 
+def test_relative_paths_are_where_the_command_was_given() -> None:
+    """-d changes the directory later; that must not move the files."""
+    values = parse_arguments([*INTERCEPT, "-P", "pid", "-l", "./log", "--control-socket", "run/x.sock"])[1]
+    here = Path.cwd()
+    assert (values["pid_file"], values["log_file"]) == (here / "pid", here / "log")
+    assert intercept_settings(values).control_socket == here / "run/x.sock"
+
+
+@pytest.mark.parametrize(
+    ("given", "bind"), [("::", "::"), ("[::]", "::"), ("fd50::102", "fd50::102"), ("127.0.0.1", "127.0.0.1")]
+)
+def test_bind_takes_any_address(given: str, bind: str) -> None:
+    """It has no port, so an IPv6 address needs no brackets."""
+    assert intercept_settings(parse_arguments([*INTERCEPT, "-b", given])[1]).bind == bind
+
+
 def test_keeping_client_addresses_must_be_said() -> None:
     """Without -c the switch is needed, and then every address belongs to this copy."""
     settings = copy_settings(parse_arguments([*COPY[:-2], "--keep-client-addresses"])[1])
@@ -132,3 +154,30 @@ def test_status_without_daemon(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     """Asking a daemon that does not run says so, with the host status."""
     assert main(["status", "--control-socket", str(tmp_path / "none.sock")]) == 3
     assert "is it started" in capsys.readouterr().err
+
+
+def test_status_that_cannot_be_printed(loop_status: Path) -> None:
+    """A full disk under stdout gets one line and the host status."""
+    words = [sys.executable, "-m", "copytool", "status", "--control-socket", str(loop_status)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (3, "copytool: cannot write to stdout: No space left on device\n")
+
+
+@pytest.fixture
+def loop_status(tmp_path: Path) -> Iterator[Path]:
+    """A control socket that answers once."""
+    path = tmp_path / "control.sock"
+    document = {
+        "role": "intercept", "version": "1", "link": [], "responses": {"packets": 0, "records": 0},
+        "capture": {"packets": 0, "drops": 0, "problems": {}},
+        "refused_links": 0, "no_descriptor_left": 0, "internal_errors": 0,
+    }  # fmt: skip
+    loop = EventLoop()
+    server = ControlServer(loop, path, lambda: loop.stop() or document)  # type: ignore[func-returns-value]
+    thread = threading.Thread(target=loop.run, daemon=True)
+    thread.start()
+    yield path
+    thread.join(30)
+    server.close()
+    loop.close()
