@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import logging.handlers
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
-from ..errors import ConfigError, HostError
+from ..errors import HostError
 from .exit_status import ExitStatus
 
 __all__ = ["Background", "PidFile", "set_up_logging"]
@@ -25,15 +26,16 @@ class PidFile:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         except OSError as error:
-            raise HostError(f"-P (--pid-file) {str(path)!r}: {error.strerror}") from None
+            reason = "it is a symbolic link; remove it" if error.errno == errno.ELOOP else error.strerror
+            raise HostError(f"-P (--pid-file) {str(path)!r}: {reason}") from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
             os.close(self._descriptor)
-            raise ConfigError(f"-P (--pid-file) {str(path)!r}: held by the running process {holder}") from None
+            raise HostError(f"-P (--pid-file) {str(path)!r}: held by the running process {holder}") from None
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()}\n".encode())
 
@@ -64,7 +66,8 @@ class Background:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        os.close(null)
+        os.closerange(3, self._writer)
+        os.closerange(self._writer + 1, os.sysconf("SC_OPEN_MAX"))
 
     def ready(self) -> None:
         """Let the foreground process exit with status 0."""

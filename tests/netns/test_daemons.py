@@ -87,7 +87,7 @@ def test_background(network: Network, tmp_path: Path) -> None:
     try:
         assert network.assistant.status()["role"] == "intercept"
         second = network.assistant.run(*words, check=False)
-        assert second.returncode == 2
+        assert second.returncode == 3
         assert second.stderr == f"copytool: -P (--pid-file) {str(pid_file)!r}: held by the running process {pid}\n"
         os.kill(pid, signal.SIGUSR1)
         wait_until(lambda: "responses" in log_file.read_text(), "SIGUSR1 logs the counters")
@@ -95,6 +95,20 @@ def test_background(network: Network, tmp_path: Path) -> None:
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not pid_file.exists(), "the pid file is gone")
     assert "intercept stopped" in log_file.read_text()
+
+
+def test_background_keeps_no_file_of_its_starter_open(network: Network, tmp_path: Path) -> None:
+    """A descriptor that a shell or a service leaks is closed: it would hold a lock, a pipe or a mount for ever."""
+    pid_file = tmp_path / "pid"
+    words = [*network.assistant.copytool(INTERCEPT), "-d", "-P", pid_file, "-l", tmp_path / "log"]
+    network.assistant.run("bash", "-c", 'exec 99<"$0"; exec "$@"', "/etc/passwd", *words)
+    pid = int(pid_file.read_text())
+    try:
+        assert network.assistant.status()["role"] == "intercept"
+        assert not Path(f"/proc/{pid}/fd/99").exists()
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not pid_file.exists(), "the pid file is gone")
 
 
 def test_host_mistakes_get_one_line_and_status_3(network: Network) -> None:
