@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,3 +46,24 @@ def test_rotated_log_file_is_reopened(tmp_path: Path) -> None:
     path.rename(tmp_path / "copytool.log.1")
     logging.info("second")
     assert path.read_text().endswith("INFO second\n")
+
+
+_BUG = """
+import sys
+from copytool.cli import main
+from copytool.io import intercept_daemon
+intercept_daemon.InterceptDaemon = lambda settings, loop: 1 / 0
+sys.exit(main.main(sys.argv[1:]))
+"""
+
+
+def test_what_ends_a_background_daemon_is_logged(tmp_path: Path) -> None:
+    """A bug at start under -d is in the log with its traceback, and the command says so in one line."""
+    log = tmp_path / "log"
+    options = ["-i", "lo", "-F", "tcp", "-d", "-P", str(tmp_path / "pid"), "-l", str(log)]
+    words = [sys.executable, "-c", _BUG, "intercept", *options]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("copytool: internal error: ZeroDivisionError")
+    assert len(done.stderr.splitlines()) == 1
+    assert "ZeroDivisionError" in log.read_text() and "Traceback" in log.read_text()
