@@ -108,6 +108,12 @@ class Lab:
         """Make the lab."""
         return self._play("lab", *options)
 
+    def make(self) -> Run:
+        """Make the lab, which has to succeed."""
+        result = self.up()
+        assert result.status == 0, result.output
+        return result
+
     def down(self, *options: str) -> Run:
         """Remove the lab."""
         return self._play("teardown", *options)
@@ -117,10 +123,12 @@ class Lab:
 
         Without ``whole_tree`` only Ansible itself is killed, and the module that it was running goes on alone.
         """
-        process = subprocess.Popen(self._command("lab"), cwd=REPOSITORY, stdout=subprocess.DEVNULL)
+        log = self.directory / "log"
+        with log.open("w") as output:
+            process = subprocess.Popen(self._command("lab"), cwd=REPOSITORY, stdout=output, stderr=output)
         try:
             wait_until(lambda: predicate() or process.poll() is not None, what)
-            assert process.poll() is None, f"ansible-playbook ended before: {what}"
+            assert process.poll() is None, f"ansible-playbook ended before: {what}:\n{log.read_text()}"
         finally:
             kill_tree(process.pid) if whole_tree else process.kill()
             process.wait()

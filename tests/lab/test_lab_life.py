@@ -22,8 +22,7 @@ CRASH_POINTS = {
 def test_a_lab_is_made_once_and_removed_wholly(lab: Lab) -> None:
     """Made, the hosts see each other; made again or in check mode, nothing changes; removed, nothing is left."""
     namespaces, mounts = machine_state()
-    result = lab.up()
-    assert result.status == 0, result.output
+    lab.make()
     assert lab.ssh("one", "hostname; cat /etc/hostname").split() == ["one", "one"]
     assert "1 received" in lab.ssh("one", "ping -c 1 -W 5 two")
     assert f"{ADDRESSES['two']}/24" in lab.ssh("two", "ip -4 address show ens18")
@@ -60,8 +59,7 @@ def test_crashes_in_mid_setup_are_healed(lab: Lab) -> None:
     """After kill -9 of Ansible at one point after the other the next run makes the lab whole."""
     for what, predicate in CRASH_POINTS.items():
         lab.up_until(lambda predicate=predicate: predicate(lab), what)
-    result = lab.up()
-    assert result.status == 0, result.output
+    lab.make()
     assert "1 received" in lab.ssh("one", "ping -c 1 -W 5 two")
 
 
@@ -86,19 +84,18 @@ def test_an_orphaned_setup_does_not_meet_the_teardown(lab: Lab) -> None:
 
 def test_a_host_that_died_is_booted_again(lab: Lab) -> None:
     """kill -9 of one host's nspawn, which leaves its processes behind, is healed; the other host is not touched."""
-    lab.up()
+    lab.make()
     other = lab.nspawn("two")
     lab.ssh("one", "touch /root/kept")
     send_signal("KILL", lab.nspawn("one"))
-    result = lab.up()
-    assert result.status == 0, result.output
+    lab.make()
     assert lab.ssh("one", "systemctl is-system-running; ls /root/kept").split() == ["running", "/root/kept"]
     assert lab.nspawn("two") == other
 
 
 def test_what_a_dead_host_left_is_removed(lab: Lab) -> None:
     """After kill -9 of all that runs a host, teardown finds what systemd-nspawn could not clean up."""
-    lab.up()
+    lab.make()
     lock = as_root("stat", "--format=inode-%d:%i", f"{lab.state_dir}/hosts/one/root").strip()
     find_lock = ["find", "/run/systemd/nspawn/locks", "-name", lock]
     assert as_root(*find_lock) != ""
@@ -111,7 +108,7 @@ def test_what_a_dead_host_left_is_removed(lab: Lab) -> None:
 
 def test_a_root_file_system_in_use_is_kept(lab: Lab) -> None:
     """Teardown of another lab does not take the root file system from under hosts that lie on it."""
-    lab.up()
+    lab.make()
     other = Lab(lab.directory / "other")
     other.extra["lab_keep_rootfs"] = False
     result = other.down()
@@ -122,7 +119,7 @@ def test_a_root_file_system_in_use_is_kept(lab: Lab) -> None:
 
 def test_a_lab_of_another_directory_is_refused(lab: Lab) -> None:
     """Who has other keys can neither take over nor remove a lab, until its own directory is gone."""
-    lab.up()
+    lab.make()
     other = Lab(lab.directory / "other")
     other.extra |= {"lab_prefix": lab.prefix, "lab_state_dir": str(lab.state_dir)}
     for result in (other.up(), other.down(), other.down("--check")):
@@ -138,13 +135,13 @@ def test_a_lab_of_another_directory_is_refused(lab: Lab) -> None:
 
 def test_a_host_reboots(lab: Lab) -> None:
     """A reboot inside starts the host again, with its address, without the routes that only memory held."""
-    lab.up()
+    lab.make()
     lab.ssh("one", f"ip route add 192.168.71.0/24 via {ADDRESSES['two']}")
     before = lab.nspawn("one")
     lab.ssh("one", "systemctl reboot || true")
     wait_until(lambda: before not in lab.processes("one"), "the host goes down")
-    result = lab.up()
-    assert (result.status, result.changed) == (0, 0), result.output
+    result = lab.make()
+    assert result.changed == 0, result.output
     assert lab.ssh("one", "ip route").split()[0] == "192.168.70.0/24"
     assert "192.168.71.0" not in lab.ssh("one", "ip route")
 
