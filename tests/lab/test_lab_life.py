@@ -118,7 +118,7 @@ def test_a_root_file_system_in_use_is_kept(lab: Lab) -> None:
 
 
 def test_a_lab_of_another_directory_is_refused(lab: Lab) -> None:
-    """Who has other keys can neither take over nor remove a lab, until its own directory is gone."""
+    """Who has other keys can neither take over nor remove a lab that runs, unless its own directory is gone."""
     lab.make()
     other = Lab(lab.directory / "other")
     other.extra |= {"lab_prefix": lab.prefix, "lab_state_dir": str(lab.state_dir)}
@@ -128,8 +128,16 @@ def test_a_lab_of_another_directory_is_refused(lab: Lab) -> None:
     assert not other.user_dir.exists()
     assert lab.ssh("one", "hostname").strip() == "one"
 
-    (lab.user_dir / "ssh_config").unlink()
-    result = other.down()
+    for name in ADDRESSES:
+        send_signal("KILL", *lab.processes(name))
+    wait_until(lambda: not any(lab.processes(name) for name in ADDRESSES), "the hosts' processes end")
+    other.make()
+    assert other.ssh("one", "hostname").strip() == "one"
+    lab.user_dir.mkdir(exist_ok=True)
+    assert lab.down().status != 0, "it belongs to the other directory now"
+
+    (other.user_dir / "ssh_config").unlink()
+    result = lab.down()
     assert result.status == 0, result.output
 
 

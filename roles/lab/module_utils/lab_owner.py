@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ansible.module_utils import lab_processes
+
 _OWNER = "owner"
 
 
@@ -12,12 +14,16 @@ class OwnerError(Exception):
 
 
 def require_own(state_dir: Path, user_dir: Path) -> None:
-    """Refuse a lab that another user directory, one that is still there, reaches with its own keys."""
+    """Refuse a lab with running hosts that another user directory, one that is still there, reaches with its keys.
+
+    What is left of a lab after the machine went down is nobody's.
+    """
     try:
         owner = Path((state_dir / _OWNER).read_text().strip())
     except FileNotFoundError:
         return
-    if owner != user_dir and (owner / "ssh_config").exists():
+    runs = lab_processes.has_tag(f"{state_dir}/hosts", below=True)
+    if owner != user_dir and (owner / "ssh_config").exists() and lab_processes.find(runs):
         raise OwnerError(
             f"The lab in {state_dir} belongs to {owner.parent}: use it there, or run 'make down' there first. "
             f"For a second lab set lab_prefix and lab_state_dir."
