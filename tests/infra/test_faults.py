@@ -117,9 +117,7 @@ def test_clients_notice_nothing_while_the_target_is_down(mirror: Mirror, target:
 
 
 @pytest.mark.parametrize("kind", ["target", "assistant", "online"])
-def test_sessions_arrive_after_a_reboot(
-    mirror: Mirror, hosts: dict[str, Host], topology: Topology, kind: str
-) -> None:
+def test_sessions_arrive_after_a_reboot(mirror: Mirror, hosts: dict[str, Host], topology: Topology, kind: str) -> None:
     boot = "systemctl show -P UserspaceTimestampMonotonic"
     units = UNITS[kind]
     old = hosts[kind].check_output(boot)

@@ -111,12 +111,21 @@ def test_background_keeps_no_file_of_its_starter_open(network: Network, tmp_path
     wait_until(lambda: not pid_file.exists(), "the pid file is gone")
 
 
-def test_host_mistakes_get_one_line_and_status_3(network: Network) -> None:
+def test_host_mistakes_get_one_line_and_status_3(network: Network, tmp_path: Path) -> None:
     """A missing interface, a taken port and missing capabilities are named before the daemon runs."""
     cases = (
         ([*network.assistant.copytool("intercept -i eth9 -F tcp")], "cannot capture on eth9: No such device"),
         ([*network.online.copytool("intercept -i ens18 -F tcp -p 1025")], "cannot listen on 0.0.0.0:1025 (-b, -p)"),
-        ([*network.assistant.copytool("intercept -i eth9 -F tcp -d")], "cannot capture on eth9: No such device"),
+        (
+            [
+                *network.assistant.copytool("intercept -i eth9 -F tcp -d"),
+                "-P",
+                tmp_path / "pid",
+                "-l",
+                tmp_path / "log",
+            ],
+            "cannot capture on eth9: No such device",
+        ),
         (
             ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", *network.assistant.copytool(INTERCEPT)],
             "capturing needs CAP_NET_RAW",

@@ -211,9 +211,7 @@ def main() -> None:
             missing = not wheelhouse.path.is_dir()
             if missing:
                 wheelhouse.build()
-    module.exit_json(
-        changed=missing, key=wheelhouse.key, path=os.fspath(wheelhouse.path), wheels=wheelhouse.wheels()
-    )
+    module.exit_json(changed=missing, key=wheelhouse.key, path=os.fspath(wheelhouse.path), wheels=wheelhouse.wheels())
 
 
 if __name__ == "__main__":

@@ -116,9 +116,9 @@ def judge_online(seen: Observed, sent: Multiset) -> Hop:
 
 def judge_link(seen: Observed) -> Hop:
     """The link between the daemons, as both see it."""
-    states = [
-        ("copy", peer.get("state", "unknown")) for peer in seen.copy_after.get("link", [])
-    ] + [("intercept", peer.get("state", "unknown")) for peer in seen.intercept_after.get("link", [])]
+    states = [("copy", peer.get("state", "unknown")) for peer in seen.copy_after.get("link", [])] + [
+        ("intercept", peer.get("state", "unknown")) for peer in seen.intercept_after.get("link", [])
+    ]
     if not seen.copy_after:
         problem = "copytool copy does not answer; look at journalctl -u copytool@copy on the online host"
     elif not seen.intercept_after:
@@ -232,7 +232,7 @@ def headline(verdict: Verdict, seen: Observed) -> str:
     """The result in one line."""
     failed = verdict.failed()
     if failed:
-        return f"FAILED at \"{failed.name}\": {failed.problem}"
+        return f'FAILED at "{failed.name}": {failed.problem}'
     last = verdict.hops[-1]
     if last.sessions is None:
         return "copy and intercept are connected. No client drove test sessions."
