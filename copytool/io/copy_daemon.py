@@ -20,7 +20,7 @@ from .control import ControlServer
 from .loop import EventLoop
 from .nexthop import NextHopTable
 from .output import PacketOutput
-from .ring import PACKET_HOST, BlockRing
+from .ring import PACKET_HOST, BlockRing, capture_status, look_after
 from .settings import CopySettings
 from .transport import InterceptClient
 
@@ -113,7 +113,7 @@ class CopyDaemon:
         self._flush(now)
         if now >= self._statistics_at:
             self._statistics_at = now + _STATISTICS_S
-            self._update_statistics()
+            look_after(self._rings, "copy")
 
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()
@@ -149,14 +149,6 @@ class CopyDaemon:
         while (event := self.engine.next_event()) is not None:
             _log_end(event)
 
-    def _update_statistics(self) -> None:
-        for ring in self._rings:
-            ring.recover()
-            before = ring.drops
-            ring.update_statistics()
-            if ring.drops > before:
-                _log.warning("the kernel dropped %d captured packets: copy is too slow", ring.drops - before)
-
     # -- from outside ---------------------------------------------------------------------------------------
 
     def shut_down(self) -> None:
@@ -175,16 +167,12 @@ class CopyDaemon:
 
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
-        self._update_statistics()
+        look_after(self._rings, "copy")
         return {
             "role": "copy",
             "version": __version__,
             **self.engine.status(),
-            "capture": {
-                "packets": sum(ring.packets for ring in self._rings),
-                "drops": sum(ring.drops for ring in self._rings),
-                "problems": {ring.interface: ring.problem for ring in self._rings if ring.problem},
-            },
+            "capture": capture_status(self._rings),
             "send": {"errors": dict(self._output.errors), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],
             "internal_errors": self._loop.failures,

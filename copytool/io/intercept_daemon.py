@@ -13,7 +13,7 @@ from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
 from .control import ControlServer
 from .loop import EventLoop
-from .ring import CaptureRing, FrameRing
+from .ring import CaptureRing, FrameRing, capture_status, look_after
 from .settings import InterceptSettings
 from .transport import LinkServer, PeerConnection
 
@@ -51,7 +51,7 @@ class InterceptDaemon:
     def handle_timer(self, now: float) -> None:
         """Read the kernel's counters."""
         self._statistics_at = now + _STATISTICS_S
-        self._update_statistics()
+        look_after(self._rings, "intercept")
 
     def _on_capture(self, ring: CaptureRing, _events: int) -> None:
         if not ring.has_packets():
@@ -94,14 +94,6 @@ class InterceptDaemon:
     def _on_drop(self, peer: PeerConnection) -> None:
         self._collector.remove_owner(peer)
 
-    def _update_statistics(self) -> None:
-        for ring in self._rings:
-            ring.recover()
-            before = ring.drops
-            ring.update_statistics()
-            if ring.drops > before:
-                _log.warning("the kernel dropped %d captured packets: intercept is too slow", ring.drops - before)
-
     # -- from outside ---------------------------------------------------------------------------------------
 
     def shut_down(self) -> None:
@@ -114,15 +106,11 @@ class InterceptDaemon:
 
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
-        self._update_statistics()
+        look_after(self._rings, "intercept")
         return {
             "role": "intercept",
             "version": __version__,
-            "capture": {
-                "packets": sum(ring.packets for ring in self._rings),
-                "drops": sum(ring.drops for ring in self._rings),
-                "problems": {ring.interface: ring.problem for ring in self._rings if ring.problem},
-            },
+            "capture": capture_status(self._rings),
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],
             "refused_links": self._server.refused + self._server.rejected,

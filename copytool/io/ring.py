@@ -16,12 +16,13 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..errors import HostError
 from .bpf import attach_filter
 
-__all__ = ["PACKET_HOST", "BlockRing", "CaptureRing", "FrameRing"]
+__all__ = ["PACKET_HOST", "BlockRing", "CaptureRing", "FrameRing", "capture_status", "look_after"]
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +126,25 @@ class CaptureRing:
         self._view.release()
         self._map.close()
         self.socket.close()
+
+
+def look_after(rings: Sequence[CaptureRing], role: str) -> None:
+    """Take rings up again that lost their interface, and read the kernel's counters; drops are logged as `role`'s."""
+    for ring in rings:
+        ring.recover()
+        before = ring.drops
+        ring.update_statistics()
+        if ring.drops > before:
+            _log.warning("the kernel dropped %d captured packets: %s is too slow", ring.drops - before, role)
+
+
+def capture_status(rings: Sequence[CaptureRing]) -> dict[str, Any]:
+    """Return what the rings captured and lost, as `copytool status --json` shows it."""
+    return {
+        "packets": sum(ring.packets for ring in rings),
+        "drops": sum(ring.drops for ring in rings),
+        "problems": {ring.interface: ring.problem for ring in rings if ring.problem},
+    }
 
 
 def _open_packet_socket() -> socket.socket:
