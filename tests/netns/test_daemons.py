@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from .conftest import COPY, COPYTOOL, INTERCEPT, Network, output, wait_until
+from .hosts import COPY, COPYTOOL, INTERCEPT, Network, output, wait_until
 
 ESTABLISHED = ["ss", "-Htn", "state", "established", "sport = 1025"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import COPY, Host, Network, wait_until
+from .hosts import COPY, Host, Network, wait_until
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from .conftest import COPY, Network, output, wait_until
+from .hosts import COPY, Network, output, wait_until
 
 
 def test_sessions_arrive_exactly(network: Network) -> None:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from .conftest import COPY, Network, wait_until
+from .hosts import COPY, Network, wait_until
 
 
 def _neighbours(network: Network) -> dict[str, tuple[str, list[str]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from .conftest import INTERCEPT, Network, output, wait_until
+from .hosts import INTERCEPT, Network, output, wait_until
 
 
 def test_sighup_of_a_closed_terminal_ends_cleanly(network: Network) -> None:
