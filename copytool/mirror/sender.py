@@ -278,9 +278,10 @@ class Sender:
 
     def _try_smaller(self) -> None:
         """Send smaller segments if the one that nobody acknowledges may be too large for the path."""
-        size = self._segment_size()
-        if self._window and len(self._buffer) > self._path.smaller(size):
-            self._path_limit = self._path.smaller(size)
+        size = min(self._segment_size(), len(self._buffer))
+        smaller = self._path.smaller(size)
+        if self._window and smaller < size:
+            self._path_limit = smaller
 
     def _retransmit_head(self, now: float) -> None:
         """Send the first unacknowledged segment again, whatever the windows say, and arm the timer."""
