@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, HostError
-from ..io.control import default_control_socket, query_status
+from ..io.control import ask_daemon, default_control_socket
 from ..mirror.outcome import OUTCOMES
 
 __all__ = ["format_status", "print_status"]
@@ -29,7 +29,7 @@ def print_status(values: dict[str, Any]) -> None:
     if values["json"] and len(paths) > 1:
         raise ConfigError("--json: both daemons run here; say which, like `copytool status copy --json`")
     for index, path in enumerate(paths):
-        status = query_status(path)
+        status = ask_daemon(path, "status")
         if values["json"]:
             _print(json.dumps(status, indent=2))
         else:
@@ -40,7 +40,7 @@ def _may_exist(path: Path) -> bool:
     try:
         path.stat()
     except OSError as error:
-        return isinstance(error, PermissionError)  # query_status() will say so
+        return isinstance(error, PermissionError)  # ask_daemon() will say so
     return True
 
 

@@ -84,7 +84,7 @@ class CopyDaemon:
             InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change)
             for address in settings.intercepts
         ]
-        self._control = ControlServer(loop, settings.control_socket, self.status)
+        self._control = ControlServer(loop, settings.control_socket, {"status": lambda _request: self.status()})
         self._statistics_at = now
         self._check_targets()
         for ring in self._rings:

@@ -36,7 +36,7 @@ class InterceptDaemon:
         self._collector = ResponseCollector()
         self._rings = [FrameRing(name, code) for name in settings.interfaces]
         self._server = LinkServer(loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop)
-        self._control = ControlServer(loop, settings.control_socket, self.status)
+        self._control = ControlServer(loop, settings.control_socket, {"status": lambda _request: self.status()})
         self._statistics_at = loop.now()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
