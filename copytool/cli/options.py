@@ -106,7 +106,21 @@ COPY_OPTIONS = (
         values.number(0, 100, above=True),
         100.0,
     ),
+    Option(
+        "clients",
+        "mirror only clients in these networks: CIDR networks or addresses",
+        metavar="NET,...",
+        parse=values.parse_networks,
+        is_list=True,
+    ),
     Option("copies", "mirror sessions per client connection", "n", "N", values.integer(1, 1024), 1),
+    Option(
+        "only-new", "mirror only connections whose SYN was captured; the default, the contrary of --join-midstream", "O"
+    ),
+    Option(
+        "join-midstream",
+        "join connections that were open before copy started, where a request begins as far as TCP shows it",
+    ),
     Option("interface", "capture only on these interfaces", "i", "IFACE,...", values.parse_interfaces, is_list=True),
     Option("port", "port of an intercept that -s gives without one", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
     Option(
@@ -115,6 +129,13 @@ COPY_OPTIONS = (
         metavar="S",
         parse=values.number(0.01, 3600),
         default=_DEFAULTS.hold_limit_s,
+    ),
+    Option(
+        "quiet-limit",
+        "longest silence, in seconds, that is waited for to see whether a response of another length is complete",
+        metavar="S",
+        parse=values.number(0.01, 60),
+        default=_DEFAULTS.quiet_max_s,
     ),
     Option(
         "gap-timeout",
@@ -129,6 +150,42 @@ COPY_OPTIONS = (
         metavar="S",
         parse=values.number(1, 1e6),
         default=_DEFAULTS.idle_timeout_s,
+    ),
+    Option(
+        "close-timeout",
+        "seconds that a session whose client has closed waits for the target to close or to say something",
+        metavar="S",
+        parse=values.number(0.1, 86400),
+        default=_DEFAULTS.close_timeout_s,
+    ),
+    Option(
+        "check-after",
+        "seconds of a client's silence after which the kernel is asked whether its connection still exists",
+        metavar="S",
+        parse=values.number(1, 86400),
+        default=_DEFAULTS.check_after_s,
+    ),
+    Option(
+        "syn-retries",
+        "SYNs sent again before the target counts as unreachable",
+        metavar="N",
+        parse=values.integer(0, 30),
+        default=_DEFAULTS.syn_retries,
+    ),
+    Option(
+        "data-retries",
+        "times a segment is sent again before the target counts as stalled",
+        metavar="N",
+        parse=values.integer(1, 30),
+        default=_DEFAULTS.data_retries,
+    ),
+    Option(
+        "mtu",
+        "largest IP packet to a target, in bytes; the route's MTU and what is learnt of the path may lower it",
+        "M",
+        "BYTES",
+        values.integer(576, 65535),
+        _DEFAULTS.mtu_bytes,
     ),
     Option(
         "max-sessions",

@@ -27,6 +27,8 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
     """Return the settings of `copytool copy`."""
     targets = _require(values, "map", "-x (--map)", "-x 1025-192.168.50.101:1025")
     intercepts = _require(values, "intercept", "-s (--intercept)", "-s 192.168.50.102")
+    if values["only_new"] and values["join_midstream"]:
+        raise ConfigError("-O (--only-new) and --join-midstream exclude each other; choose one")
     networks, ranges = _client_networks(values)
     network = ClientNetwork(ranges)
     for address, _port in targets.values():
@@ -41,12 +43,20 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
         client_ranges=ranges,
         control_socket=values["control_socket"] or default_control_socket("copy"),
         interfaces=values["interface"] or [""],
+        clients=values["clients"] or [],
         mirror=MirrorConfig(
             copies=values["copies"],
             ratio_percent=values["ratio"],
             hold_limit_s=values["hold_limit"],
+            quiet_max_s=values["quiet_limit"],
             gap_timeout_s=values["gap_timeout"],
             idle_timeout_s=values["idle_timeout"],
+            close_timeout_s=values["close_timeout"],
+            check_after_s=values["check_after"],
+            join_midstream=values["join_midstream"] or False,
+            syn_retries=values["syn_retries"],
+            data_retries=values["data_retries"],
+            mtu_bytes=values["mtu"],
             max_sessions=values["max_sessions"],
             session_buffer_bytes=values["session_buffer"] * _MIB,
             total_buffer_bytes=values["total_buffer"] * _MIB,

@@ -20,6 +20,7 @@ __all__ = [
     "parse_endpoints",
     "parse_interfaces",
     "parse_map",
+    "parse_networks",
 ]
 
 _MAPPING = re.compile(r"(?:(?P<online>.+):)?(?P<port>\d+)-(?P<target>.+):(?P<target_port>\d+)")
@@ -122,6 +123,18 @@ def _client_network(item: str) -> Network:
     if network.is_loopback or network.is_multicast or network.is_unspecified or network.prefixlen == 0:
         raise ConfigError(f"{item!r} cannot be routed; use a private network that exists nowhere, like 192.168.60.x")
     return network
+
+
+def parse_networks(text: str) -> list[Network]:
+    """Parse CIDR networks and single addresses, and lists of them."""
+    networks = []
+    for item in _items(text):
+        try:
+            networks.append(ip_network(item))
+        except ValueError as error:
+            hint = f"; did you mean {ip_network(item, strict=False)}?" if "host bits" in str(error) else ""
+            raise ConfigError(f"{item!r} is no network or address, like 10.1.0.0/16 or fd00::/64{hint}") from None
+    return networks
 
 
 def _usable(network: IPv4Network | IPv6Network) -> tuple[bytes, int]:

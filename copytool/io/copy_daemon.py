@@ -12,8 +12,9 @@ from .. import __version__
 from ..errors import ConfigError
 from ..link.records import ResponseRecord
 from ..link.share import Share
-from ..mirror.engine import Engine, SessionEnded, TargetMap
-from ..mirror.mapping import ClientNetwork
+from ..mirror.engine import Engine, TargetMap
+from ..mirror.events import SessionEnded
+from ..mirror.mapping import ClientNetwork, ClientSelection
 from ..wire.address import format_address
 from .bpf import compile_filter
 from .control import ControlServer
@@ -22,6 +23,7 @@ from .nexthop import NextHopTable
 from .output import PacketOutput
 from .ring import PACKET_HOST, BlockRing, capture_status, look_after
 from .settings import CopySettings
+from .sockdiag import GONE, OPEN, SocketLookup
 from .transport import InterceptClient
 
 __all__ = ["CopyDaemon", "capture_filter"]
@@ -29,9 +31,12 @@ __all__ = ["CopyDaemon", "capture_filter"]
 _log = logging.getLogger(__name__)
 
 _SNAP_BYTES = 0x40000
-_BLOCK_BYTES = 1 << 17  # a GRO super-segment of 64 KiB and its headers must fit
+_MIN_BLOCK_BYTES = 1 << 17  # a GRO super-segment of 64 KiB and its headers must fit
+_MAX_BLOCK_BYTES = 1 << 20  # what the end of a block is too small for is lost: large ones waste less
+_MIN_BLOCKS = 8
 _BLOCKS_AT_ONCE = 16
 _SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
+_CHECKS_AT_ONCE = 64
 _STATISTICS_S = 2.0  # the kernel's drop counters are 32 bits wide and reset when read
 
 
@@ -58,10 +63,19 @@ class CopyDaemon:
         self._loop = loop
         self._settings = settings
         now = loop.now()
-        self.engine = Engine(settings.targets, ClientNetwork(settings.client_ranges), settings.mirror)
+        self.engine = Engine(
+            settings.targets,
+            ClientNetwork(settings.client_ranges),
+            settings.mirror,
+            ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
+        )
+        self._sockets = SocketLookup()
         code = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
-        blocks = max(settings.ring_bytes // _BLOCK_BYTES, 2)
-        self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
+        block_bytes = _MAX_BLOCK_BYTES
+        while block_bytes > _MIN_BLOCK_BYTES and settings.ring_bytes < block_bytes * _MIN_BLOCKS:
+            block_bytes //= 2
+        blocks = max(settings.ring_bytes // block_bytes, 2)
+        self._rings = [BlockRing(name, code, block_bytes, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
         self._next_hops = NextHopTable(sorted({address for address, _ in targets}), self._tell_engine, now)
         self._output = PacketOutput(self._next_hops)
@@ -97,7 +111,7 @@ class CopyDaemon:
 
     def _tell_engine(self, table: NextHopTable) -> None:
         path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
-        self.engine.set_host(table.local_addresses, path_mtu)
+        self.engine.set_host(table.local_addresses, path_mtu, self._loop.now())
 
     # -- the loop calls these -------------------------------------------------------------------------------
 
@@ -111,9 +125,27 @@ class CopyDaemon:
         """Serve the engine's deadlines and read the kernel's counters."""
         self.engine.handle_timer(now)
         self._flush(now)
+        self._check_connections(now)
         if now >= self._statistics_at:
             self._statistics_at = now + _STATISTICS_S
-            look_after(self._rings, "copy")
+            self._look_after_rings(now)
+
+    def _look_after_rings(self, now: float) -> None:
+        if look_after(self._rings, "copy"):
+            self.engine.note_drops(now)
+
+    def _check_connections(self, now: float) -> None:
+        """Ask the kernel about connections whose clients are silent, a few at a time."""
+        for _ in range(_CHECKS_AT_ONCE):
+            connection = self.engine.next_check()
+            if connection is None:
+                return
+            state = self._sockets.find(connection.key)
+            if state == GONE:
+                self._look_after_rings(now)  # the drops of the last seconds count
+            if state in (OPEN, GONE):
+                saw_drops = self.engine.saw_drops_since(connection.opened_at)
+                connection.checked(state == OPEN, saw_drops, now)
 
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()
@@ -164,10 +196,11 @@ class CopyDaemon:
             ring.close()
         self._output.close()
         self._next_hops.close()
+        self._sockets.close()
 
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
-        look_after(self._rings, "copy")
+        self._look_after_rings(self._loop.now())
         return {
             "role": "copy",
             "version": __version__,

@@ -128,14 +128,18 @@ class CaptureRing:
         self.socket.close()
 
 
-def look_after(rings: Sequence[CaptureRing], role: str) -> None:
-    """Take rings up again that lost their interface, and read the kernel's counters; drops are logged as `role`'s."""
+def look_after(rings: Sequence[CaptureRing], role: str) -> int:
+    """Take rings up again that lost their interface, and read the kernel's counters; return how many packets it has
+    dropped since the last time, which are logged as `role`'s."""
+    dropped = 0
     for ring in rings:
         ring.recover()
         before = ring.drops
         ring.update_statistics()
         if ring.drops > before:
+            dropped += ring.drops - before
             _log.warning("the kernel dropped %d captured packets: %s is too slow", ring.drops - before, role)
+    return dropped
 
 
 def capture_status(rings: Sequence[CaptureRing]) -> dict[str, Any]:

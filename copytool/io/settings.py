@@ -36,6 +36,9 @@ class CopySettings:
     interfaces: list[str] = field(default_factory=lambda: [""])
     """Interfaces to capture on; "" means all of them."""
 
+    clients: list[Network] = field(default_factory=list)
+    """Networks whose clients are mirrored; empty means all clients."""
+
     mirror: MirrorConfig = field(default_factory=MirrorConfig)
     """Limits and timing of the engine."""
 

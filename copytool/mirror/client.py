@@ -8,7 +8,7 @@ from ..wire.segment import RST, Segment
 from ..wire.seq import seq_diff
 from .config import MirrorConfig
 from .counters import EngineCounters
-from .session import Session
+from .session import PIECE_BYTES, Session
 from .stream import ClientStream
 from .timers import NEVER
 
@@ -18,6 +18,8 @@ ClientKey = tuple[bytes, int, bytes, int]
 """(client address, client port, online address, online port): identifies a connection at the online host."""
 
 _MAX_WINDOW = 1 << 30
+_CHECK_AGAIN_S = 1.0
+_MAX_CHECK_DELAY_S = 60.0
 
 
 class ConnectionOwner(Protocol):
@@ -33,6 +35,10 @@ class ConnectionOwner(Protocol):
 
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
+        ...
+
+    def ask_whether_open(self, connection: ClientConnection) -> None:
+        """Have connection_checked() called with what the online host's kernel says."""
         ...
 
     def buffers_are_full(self) -> bool:
@@ -51,23 +57,51 @@ class ConnectionOwner(Protocol):
 class ClientConnection:
     """Feeds each piece of the client's stream to every mirror session, and finds holes in it."""
 
-    __slots__ = ("_config", "_counters", "_gap_since", "_owner", "isn", "key", "sessions", "stream", "timer_at")
+    __slots__ = (
+        "_check_at",
+        "_check_delay_s",
+        "_config",
+        "_counters",
+        "_gap_since",
+        "_is_suspect",
+        "_owner",
+        "heard_at",
+        "isn",
+        "key",
+        "opened_at",
+        "sessions",
+        "stream",
+        "timer_at",
+    )
 
     def __init__(
-        self, key: ClientKey, isn: int, config: MirrorConfig, counters: EngineCounters, owner: ConnectionOwner
+        self,
+        key: ClientKey,
+        isn: int,
+        config: MirrorConfig,
+        counters: EngineCounters,
+        owner: ConnectionOwner,
+        now: float,
     ) -> None:
         self.key = key
         self.isn = isn
         self.stream = ClientStream(isn)
         self.sessions: list[Session] = []
         self.timer_at = NEVER
+        self.opened_at = now
+        self.heard_at = now
         self._gap_since = NEVER
+        self._check_delay_s = config.check_after_s
+        self._check_at = now + config.check_after_s
+        self._is_suspect = False
         self._config = config
         self._counters = counters
         self._owner = owner
 
     def receive(self, segment: Segment, packet: memoryview, now: float) -> None:
         """Take in one captured segment of this connection (the first SYN included)."""
+        self.heard_at = now
+        self._is_suspect = False
         if segment.flags & RST:
             self._receive_reset(segment, now)
             return
@@ -75,19 +109,22 @@ class ClientConnection:
         duplicate = stream.duplicate_bytes
         beyond_fin = stream.beyond_fin_bytes
         next_seq = stream.next_seq
+        held_pieces = stream.held_pieces
         was_finished = stream.finished
         try:
             pieces = stream.receive(segment, packet)
         except OverflowError:
             self._counters.discarded += segment.captured_len
-            self.end_sessions("capture_gap", now)
+            self._counters.pieces += stream.held_pieces - held_pieces
+            self.end_sessions("capture_gap", now, "too many pieces behind a hole in what was captured")
             return
+        self._counters.pieces += stream.held_pieces - held_pieces
         self._counters.duplicate += stream.duplicate_bytes - duplicate
         self._counters.discarded += stream.beyond_fin_bytes - beyond_fin
-        for octets, seen in pieces:
-            self._counters.accepted += len(octets)
+        for piece in pieces:
+            self._counters.accepted += len(piece[0])
             for session in self.sessions:
-                session.queue(octets, seen)
+                session.queue(piece)
         if stream.finished and not was_finished:
             for session in self.sessions:
                 session.finish(stream.fin_seen)
@@ -100,7 +137,7 @@ class ClientConnection:
         if not 0 <= ahead < _MAX_WINDOW:
             return  # the online host ignores it as well (RFC 5961, section 3.2)
         if ahead or self.stream.has_hole:
-            self.end_sessions("capture_gap", now)
+            self.end_sessions("capture_gap", now, self._missing_text(ahead))
         else:
             self.stream.update_seen(segment)
             self.client_gone(now)
@@ -121,19 +158,25 @@ class ClientConnection:
 
     def _wake_sessions(self, now: float) -> None:
         limit = self._config.session_buffer_bytes
-        held = self.stream.held_bytes
-        full = held > limit or self._owner.buffers_are_full()
+        held = self.stream.held_bytes + self.stream.held_pieces * PIECE_BYTES
+        full = self._owner.buffers_are_full()
         for session in self.sessions[:]:
             session.active_at = now
-            if session.buffered > limit or (full and (held or session.buffered)):
-                session.end("shed_memory", now)
+            if held > limit or session.footprint > limit:
+                session.end("shed_memory", now, "the session buffer is full")
+            elif full and (held or session.buffered):
+                session.end("shed_memory", now, "the total buffer is full")
             else:
                 self._owner.session_ready(session)
 
-    def end_sessions(self, outcome: str, now: float) -> None:
+    def end_sessions(self, outcome: str, now: float, reason: str) -> None:
         """End whatever is still being mirrored."""
         for session in self.sessions[:]:
-            session.end(outcome, now)
+            session.end(outcome, now, reason)
+
+    def _missing_text(self, ahead: int = 0) -> str:
+        missing = max(ahead, self.stream.missing_bytes, 1)
+        return f"{missing} octets of the client's stream were not captured"
 
     # -- what a session needs from its owner ----------------------------------------------------------------
 
@@ -143,6 +186,7 @@ class ClientConnection:
         self._owner.session_ended(session, now)
         if not self.sessions:
             self._counters.discarded += self.stream.held_bytes
+            self._counters.pieces -= self.stream.held_pieces
             self._owner.connection_ended(self)
 
     def feedback_is_up(self) -> bool:
@@ -152,9 +196,40 @@ class ClientConnection:
     # -- timers ---------------------------------------------------------------------------------------------
 
     def next_timer(self) -> float:
-        """Return when an open hole becomes a capture gap."""
-        return self._gap_since + self._config.gap_timeout_s if self.sessions else NEVER
+        """Return when an open hole becomes a capture gap, or a silent connection is worth a question."""
+        if not self.sessions:
+            return NEVER
+        gap_at = self._gap_since + self._config.gap_timeout_s
+        if self.stream.finished:
+            return gap_at
+        return min(gap_at, max(self._check_at, self.heard_at + _CHECK_AGAIN_S))
 
     def handle_timer(self, now: float) -> None:
-        """Give up a stream whose hole nobody filled."""
-        self.end_sessions("capture_gap", now)
+        """Give up a stream whose hole nobody filled; ask about a client that is silent."""
+        if self._gap_since + self._config.gap_timeout_s <= now:
+            self.end_sessions("capture_gap", now, self._missing_text())
+            return
+        if self.heard_at + self._config.check_after_s > now and not self._is_suspect:
+            self._check_delay_s = self._config.check_after_s
+            self._check_at = self.heard_at + self._check_delay_s
+            return
+        self._check_at = now + self._check_delay_s
+        self._check_delay_s = min(self._check_delay_s * 2, _MAX_CHECK_DELAY_S)
+        self._owner.ask_whether_open(self)
+
+    def checked(self, is_open: bool, saw_drops: bool, now: float) -> None:
+        """Take in whether the online host still has this connection, and whether packets were lost since it began.
+
+        What the client sent last may still be on its way through the capture ring, so it must be gone twice, with
+        nothing captured in between.
+        """
+        if is_open or self.heard_at + _CHECK_AGAIN_S > now:
+            self._is_suspect = False
+        elif not self._is_suspect:
+            self._is_suspect = True
+            self._check_at = now + _CHECK_AGAIN_S
+            self._owner.reschedule(self)
+        elif saw_drops or self.stream.has_hole:
+            self.end_sessions("capture_gap", now, "its end was not captured: the kernel dropped packets")
+        elif not self.stream.finished:
+            self.client_gone(now)

@@ -29,6 +29,15 @@ class MirrorConfig:
     gap_timeout_s: float = 30.0
     """How long a hole in the captured client stream may stay open; the client's own retransmission may fill it."""
 
+    check_after_s: float = 5.0
+    """Silence of a client after which the online host's kernel is asked whether the connection still exists."""
+
+    join_midstream: bool = False
+    """Whether connections that were open before copy started are joined where a request begins."""
+
+    join_quiet_s: float = 0.01
+    """Silence of a client that shows, with an answer it has read, that what it sends next begins a request."""
+
     idle_timeout_s: float = 7200.0
     """Silence after which a session is given up."""
 
@@ -48,8 +57,8 @@ class MirrorConfig:
     data_retries: int = 8
     """Retransmissions of one segment before the target counts as unreachable or stalled."""
 
-    max_segment_bytes: int = 1460
-    """Largest payload per packet to the target; the target's own MSS may lower it."""
+    mtu_bytes: int = 1500
+    """Largest IP packet to a target; the route's MTU, the target's MSS and what is learnt of the path may lower it."""
 
     delayed_ack_s: float = 0.01
     """How long an acknowledgement may wait for client data to ride on."""

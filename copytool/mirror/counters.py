@@ -11,16 +11,17 @@ from .release import ReleaseCounters
 
 __all__ = ["EngineCounters"]
 
-_IGNORED = ("sampled_out", "midstream", "no_session", "from_client_network")
+_IGNORED = ("sampled_out", "filtered", "midstream", "no_session", "from_client_network")
 
 
 class EngineCounters:
     """Everything the engine counts.
 
-    Sessions: `seen` counts mirror sessions (copies times client connections), each with one outcome in `outcomes`.
+    Sessions: `seen` counts mirror sessions (copies times client connections), each with one outcome in `outcomes`;
+    `joined` are those of connections that were open before copy started.
     Client bytes are counted twice over: as captured (`captured` == `accepted` + `duplicate` + held + sum(`ignored`)),
     and per session (`queued` == `delivered` + buffered + sum(`undelivered`)), where held and buffered are
-    gauges of the moment.
+    gauges of the moment. `pieces` is how many pieces the buffered octets that wait for release are in.
     """
 
     __slots__ = (
@@ -33,7 +34,9 @@ class EngineCounters:
         "duplicate",
         "ignored",
         "ignored_total",
+        "joined",
         "outcomes",
+        "pieces",
         "queued",
         "release",
         "responses",
@@ -48,6 +51,7 @@ class EngineCounters:
         self.client_packets = 0
         self.dropped = dict.fromkeys((*DROP_REASONS[1:], "not_mapped"), 0)
         self.seen = 0
+        self.joined = 0
         self.outcomes = dict.fromkeys(OUTCOMES, 0)
         self.captured = 0
         self.accepted = 0
@@ -56,6 +60,7 @@ class EngineCounters:
         self.ignored = dict.fromkeys(_IGNORED, 0)
         self.ignored_total = 0
         self.queued = 0
+        self.pieces = 0
         self.delivered = 0
         self.undelivered = dict.fromkeys(OUTCOMES, 0)
         self.undelivered_total = 0
@@ -84,10 +89,15 @@ class EngineCounters:
         self.seen += count
         self.outcomes[outcome] += count
 
+    def recall_declined(self, outcome: str, count: int) -> None:
+        """Take back that sessions were declined: they are mirrored after all."""
+        self.seen -= count
+        self.outcomes[outcome] -= count
+
     def to_json(self, held: int, buffered: int) -> dict[str, Any]:
         """Return the counters as `copytool status --json` shows them; `held` and `buffered` are the gauges."""
         return {
-            "sessions": {"seen": self.seen, "outcomes": dict(self.outcomes)},
+            "sessions": {"seen": self.seen, "outcomes": dict(self.outcomes), "joined": self.joined},
             "bytes": {
                 "captured": self.captured,
                 "accepted": self.accepted,

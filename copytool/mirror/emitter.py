@@ -40,17 +40,17 @@ class Emitter:
         self._outbox = outbox
         self.counters = counters
 
-    def emit(self, flags: int, seq: int, ack: int, payload: bytes | bytearray = b"") -> None:
-        """Queue one segment; `seq` and `ack` as on the wire."""
-        self._send(flags, seq, ack, b"", payload)
+    def emit(self, flags: int, seq: int, ack: int, payload: bytes | bytearray = b"", urgent: int = 0) -> None:
+        """Queue one segment; `seq`, `ack` and the urgent pointer as on the wire."""
+        self._send(flags, seq, ack, b"", payload, urgent)
 
     def emit_syn(self, flags: int, seq: int) -> None:
         """Queue a SYN with the session's options."""
-        self._send(flags, seq, 0, self._options, b"")
+        self._send(flags, seq, 0, self._options, b"", 0)
 
-    def _send(self, flags: int, seq: int, ack: int, options: bytes, payload: bytes | bytearray) -> None:
+    def _send(self, flags: int, seq: int, ack: int, options: bytes, payload: bytes | bytearray, urgent: int) -> None:
         mirror, mirror_port, target, target_port = self._key
         self._outbox.append(
-            build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, options, payload)
+            build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, options, payload, urgent)
         )
         self.counters.packets += 1

@@ -9,87 +9,73 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..link.records import ResponseRecord
 from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment, build_segment, parse_segment
-from ..wire.seq import seq_diff
 from .client import ClientConnection, ClientKey
 from .config import MirrorConfig
 from .counters import EngineCounters
 from .emitter import Emitter
-from .mapping import ClientNetwork, MirrorKey, Sampler
+from .events import SessionEnded
+from .handshakes import Handshakes
+from .mapping import ClientNetwork, ClientSelection, MirrorKey, Sampler
+from .midstream import MidstreamWatch, assumed_syn
+from .path import PathLimit
+from .release import TargetPauses
+from .remembered import Remembered
 from .sender import Sender
-from .session import Session
+from .session import PIECE_BYTES, Session
 from .timers import TimerQueue
 
-__all__ = ["MAX_EVENTS", "MAX_HANDSHAKES", "MAX_REMEMBERED", "Engine", "SessionEnded", "TargetMap"]
-
-MAX_REMEMBERED = 65536
-"""Connections that are not mirrored (any more) and would be counted twice if forgotten; the oldest go first."""
-
-MAX_HANDSHAKES = 65536
-"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then count as midstream."""
+__all__ = ["MAX_CHECKS", "MAX_EVENTS", "Engine", "TargetMap"]
 
 MAX_EVENTS = 4096
 """Events kept for next_event(); a caller that does not ask loses the oldest."""
 
-_MAX_SYN = 2048  # headers, and what a SYN with TCP Fast Open may carry
-_MAX_FIRST_FLIGHT = 1 << 20  # the handshake's last packet may be lost, and some of the data behind it
+MAX_CHECKS = 1024
+"""Connections kept for next_check(); those that find no place ask again later."""
+
+_HEADER_BYTES = {4: 40, 16: 60}  # of IP and TCP, by the length of an address
 
 TargetMap = dict[tuple[bytes | None, int], tuple[bytes, int]]
 """(online address or None for any, online port) -> (target address, target port); addresses packed."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
-    """A session has its final outcome."""
-
-    client: tuple[bytes, int]
-    """Packed address and port of the client."""
-
-    mirror: MirrorKey
-    """Mirror address and port, target address and port."""
-
-    outcome: str
-    """A key of outcome.OUTCOMES."""
-
-    turns: int
-    """Requests released to the target."""
-
-    delivered_bytes: int
-    """Client bytes that the target acknowledged."""
-
-    response_bytes: int
-    """Response octets of the target."""
-
-    duration_s: float
-    """From the end of the client's handshake to the end of the mirror session."""
-
-
 class Engine:
-    """Mirrors the client connections to `targets` from `network`, within the limits of `config`."""
+    """Mirrors the connections of `clients` to `targets` from `network`, within the limits of `config`."""
 
-    def __init__(self, targets: TargetMap, network: ClientNetwork, config: MirrorConfig) -> None:
+    def __init__(
+        self,
+        targets: TargetMap,
+        network: ClientNetwork,
+        config: MirrorConfig,
+        clients: ClientSelection | None = None,
+    ) -> None:
         self.config = config
         self.counters = EngineCounters()
         self._targets = targets
         self._target_set = frozenset(targets.values())
         self._network = network
+        self._clients = clients or ClientSelection([])
         self._sampler = Sampler(config.ratio_percent)
         self._segment = Segment()
-        self._syn = Segment()
-        self._handshakes: dict[ClientKey, bytes] = {}
+        self._handshakes = Handshakes()
+        self._midstream = MidstreamWatch(config.join_quiet_s)
         self._local_addresses: frozenset[bytes] | None = None
-        self._path_mtu: dict[bytes, int] = {}
+        self._paths = {
+            address: PathLimit(_HEADER_BYTES[len(address)], config.mtu_bytes) for address, _ in self._target_set
+        }
+        self._pauses = {target: TargetPauses(config.quiet_max_s) for target in self._target_set}
         self._connections: dict[ClientKey, ClientConnection] = {}
         self._sessions: dict[MirrorKey, Session] = {}
-        self._remembered: dict[ClientKey, tuple[str, int]] = {}
+        self._remembered = Remembered()
         self._timers = TimerQueue()
         self._ready: OrderedDict[Session, None] = OrderedDict()
         self._outbox: deque[bytes] = deque()
         self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
+        self._checks: deque[ClientConnection] = deque()
+        self._drops_at = float("-inf")
         self._feedback = False
 
     # -- in -------------------------------------------------------------------------------------------------
@@ -118,10 +104,10 @@ class Engine:
         connection = self._connections.get(key)
         if key in self._handshakes:
             connection = self._complete_handshake(key, target, connection, now)
+        if connection is None:
+            connection = self._join_or_ignore(key, target, now)
         if connection is not None:
             connection.receive(segment, packet, now)
-        else:
-            self._ignore(key)
 
     def receive_response(self, record: ResponseRecord, now: float) -> None:
         """Take in one response record from a link."""
@@ -133,17 +119,19 @@ class Engine:
         else:
             self._reset_unknown(record)
 
-    def set_host(self, local_addresses: frozenset[bytes], path_mtu: dict[bytes, int]) -> None:
+    def set_host(self, local_addresses: frozenset[bytes], path_mtu: dict[bytes, int], now: float) -> None:
         """Say which packed addresses this host has, and the largest IP packet towards each target's address.
 
         A mapping without online address then means these addresses only: not what this host forwards, e.g. for
         containers. Until this is called it means any address.
         """
         self._local_addresses = local_addresses
-        if path_mtu != self._path_mtu:
-            self._path_mtu = path_mtu
-            for session in self._sessions.values():
-                session.sender.limit_payload(self._payload_limit(session.key[2]))
+        for address, mtu_bytes in path_mtu.items():
+            self._paths[address].set_route(mtu_bytes, now)
+
+    def note_drops(self, now: float) -> None:
+        """Say that the kernel has dropped packets that should have been captured."""
+        self._drops_at = now
 
     def set_feedback(self, up: bool, now: float) -> None:
         """Say whether any intercept link is established; without one no new session is mirrored."""
@@ -156,7 +144,7 @@ class Engine:
     def shut_down(self, now: float) -> None:
         """End every session; the target gets an RST for each."""
         for session in list(self._sessions.values()):
-            session.end("aborted", now)
+            session.end("aborted", now, "copy was stopped")
 
     # -- out ------------------------------------------------------------------------------------------------
 
@@ -182,6 +170,17 @@ class Engine:
     def next_event(self) -> SessionEnded | None:
         """Return the oldest event not yet fetched, or None."""
         return self._events.popleft() if self._events else None
+
+    def next_check(self) -> ClientConnection | None:
+        """Return a connection whose client is silent, or None.
+
+        Whoever can ask the online host's kernel whether it still exists tells its checked().
+        """
+        return self._checks.popleft() if self._checks else None
+
+    def saw_drops_since(self, since: float) -> bool:
+        """Return whether the kernel has dropped packets since then."""
+        return self._drops_at >= since
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
@@ -223,9 +222,12 @@ class Engine:
                 client=session.connection.key[:2],
                 mirror=session.key,
                 outcome=session.outcome,
+                reason=session.reason,
                 turns=session.turns,
+                client_bytes=session.queued,
                 delivered_bytes=session.sender.delivered,
-                response_bytes=session.sender.received,
+                undelivered_bytes=session.buffered,
+                response_bytes=session.sender.responses.received,
                 duration_s=now - session.opened_at,
             )
         )
@@ -235,7 +237,7 @@ class Engine:
         self._timers.discard(connection)
         if self._connections.get(connection.key) is connection:
             del self._connections[connection.key]
-            self._remember(connection.key, "no_session", connection.isn)
+            self._remembered.note(connection.key, "no_session", connection.isn)
 
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
@@ -246,11 +248,16 @@ class Engine:
         counters = self.counters
         held = counters.captured - counters.accepted - counters.duplicate - counters.discarded - counters.ignored_total
         buffered = counters.queued - counters.delivered - counters.undelivered_total
-        return held + buffered > self.config.total_buffer_bytes
+        return held + buffered + counters.pieces * PIECE_BYTES > self.config.total_buffer_bytes
 
     def session_ready(self, session: Session) -> None:
         """Serve the session with the next packets_to_send()."""
         self._ready[session] = None
+
+    def ask_whether_open(self, connection: ClientConnection) -> None:
+        """Offer the connection to next_check()."""
+        if len(self._checks) < MAX_CHECKS:
+            self._checks.append(connection)
 
     def reschedule(self, connection: ClientConnection) -> None:
         """Look at the connection's deadline again."""
@@ -265,118 +272,114 @@ class Engine:
         return target
 
     def _note_syn(self, key: ClientKey, packet: memoryview) -> None:
-        """Keep a SYN until the client's next segment shows that the online service accepted the connection.
-
-        What it refuses must not reach the target, and neither must a flood of SYNs that it answers with cookies.
-        """
         isn = self._segment.seq
         connection = self._connections.get(key)
-        remembered = self._remembered.get(key)
-        if (connection is not None and connection.isn == isn) or (remembered is not None and remembered[1] == isn):
+        if (connection is not None and connection.isn == isn) or self._remembered.is_isn(key, isn):
             return  # the SYN again, of a connection that was counted already
-        self._handshakes.pop(key, None)
-        while len(self._handshakes) >= MAX_HANDSHAKES:
-            del self._handshakes[next(iter(self._handshakes))]
-        self._handshakes[key] = bytes(packet[:_MAX_SYN])
+        self._handshakes.note(key, packet)
 
     def _complete_handshake(
         self, key: ClientKey, target: tuple[bytes, int], connection: ClientConnection | None, now: float
     ) -> ClientConnection | None:
         """Return the connection that the segment belongs to: a new one if it answers the kept SYN's SYN/ACK."""
-        segment, syn = self._segment, self._syn
-        packet = memoryview(self._handshakes[key])
-        parse_segment(syn, packet)
-        if segment.flags & RST:
-            if connection is None:
-                del self._handshakes[key]
+        handshakes = self._handshakes
+        if not handshakes.complete(key, self._segment):
+            if self._segment.flags & RST and connection is None:
+                handshakes.discard(key)
             return connection
-        if not segment.flags & ACK or not 0 < seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
-            return connection
-        del self._handshakes[key]
+        syn = handshakes.syn
         if connection is not None:
             self._supersede(connection, now)
-        connection = self._open(key, target, now)
+        connection = self._open(key, target, syn, now)
         if connection is not None and syn.captured_len:  # TCP Fast Open
             self.counters.captured += syn.captured_len
-            connection.receive(syn, packet, now)
+            connection.receive(syn, handshakes.packet, now)
         return connection
 
-    def _open(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
-        """Start to mirror the connection that self._syn opened; None if it is not mirrored."""
-        isn = self._syn.seq
+    def _open(self, key: ClientKey, target: tuple[bytes, int], syn: Segment, now: float) -> ClientConnection | None:
+        """Start to mirror the connection that `syn` opened; None if it is not mirrored."""
+        self._midstream.discard(key)
         declined = self._reason_to_decline(key)
         if declined:
-            self.counters.decline_sessions(declined, self.config.copies)
-            self._remember(key, "sampled_out" if declined == "sampled_out" else "no_session", isn)
+            self._decline(key, declined, syn.seq)
             return None
-        self._remembered.pop(key, None)
-        connection = ClientConnection(key, isn, self.config, self.counters, self)
+        connection = ClientConnection(key, syn.seq, self.config, self.counters, self, now)
         for copy in range(self.config.copies):
             mirror = self._network.choose(key[0], key[1], copy, *target, self._sessions)
             if mirror is None:
                 self.counters.decline_sessions("no_address", 1)
             else:
-                connection.sessions.append(self._open_session(mirror, connection, now))
+                connection.sessions.append(self._open_session(mirror, connection, syn, now))
         if not connection.sessions:
-            self._remember(key, "no_session", isn)
+            self._remembered.note(key, "no_session", syn.seq)
             return None
+        self._remembered.discard(key)
         self._connections[key] = connection
+        self._timers.update(connection)
         return connection
 
+    def _decline(self, key: ClientKey, outcome: str, isn: int) -> None:
+        self.counters.decline_sessions(outcome, self.config.copies)
+        self._remembered.note(key, outcome if outcome in ("sampled_out", "filtered") else "no_session", isn)
+
     def _reason_to_decline(self, key: ClientKey) -> str:
+        if key[0] not in self._clients:
+            return "filtered"
         if not self._sampler.chooses(key[0], key[1]):
             return "sampled_out"
         if not self._feedback:
             return "no_feedback"
         if len(self._sessions) + self.config.copies > self.config.max_sessions:
-            return "shed_sessions"
+            return "shed_budget"
         return ""
 
-    def _open_session(self, mirror: MirrorKey, connection: ClientConnection, now: float) -> Session:
-        syn = self._syn
+    def _open_session(self, mirror: MirrorKey, connection: ClientConnection, syn: Segment, now: float) -> Session:
+        _, _, target, target_port = mirror
         emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
-        sender = Sender(emitter, syn.seq, syn.window_scale, self.config)
-        sender.limit_payload(self._payload_limit(mirror[2]))
-        session = Session(mirror, connection, sender, self.config, self.counters, now)
+        sender = Sender(emitter, syn.seq, syn.window_scale, self._paths[target], self.config)
+        pauses = self._pauses[target, target_port]
+        session = Session(mirror, connection, sender, self.config, self.counters, pauses, now)
         self._sessions[mirror] = session
         self.counters.open_session()
         sender.open(now)
         self._timers.update(session)
         return session
 
-    def _payload_limit(self, target: bytes) -> int:
-        headers = 40 if len(target) == 4 else 60
-        return min(self.config.max_segment_bytes, self._path_mtu.get(target, 1 << 16) - headers)
-
     def _supersede(self, connection: ClientConnection, now: float) -> None:
         """The client reuses its ports: the old sessions drain on their own, the new one gets the key."""
         del self._connections[connection.key]
         if connection.stream.has_hole:
-            connection.end_sessions("capture_gap", now)
+            connection.end_sessions("capture_gap", now, "the client reused its ports while part of it was missing")
         elif not connection.stream.finished:
             connection.client_gone(now)
 
-    def _ignore(self, key: ClientKey) -> None:
-        """Account for a segment that belongs to no mirrored connection."""
-        size = self._segment.captured_len
-        if not size:
-            return
-        remembered = self._remembered.get(key)
-        if remembered is not None:
-            reason = remembered[0]
-        else:
-            sampled = self._sampler.chooses(key[0], key[1])
-            reason = "midstream" if sampled else "sampled_out"
-            self.counters.decline_sessions("midstream_skipped" if sampled else reason, self.config.copies)
-            self._remember(key, reason, -1)
-        self.counters.ignore(reason, size)
+    def _join_or_ignore(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
+        """Account for a segment of a connection that is not mirrored; return the connection if it is from now on."""
+        segment = self._segment
+        reason = self._remembered.reason(key)
+        if self._may_join(key, reason) and self._midstream.begins_request(key, segment, now):
+            if reason:
+                self.counters.recall_declined("midstream_skipped", self.config.copies)
+            syn = assumed_syn(segment, self.config.mtu_bytes - _HEADER_BYTES[len(segment.src)])
+            connection = self._open(key, target, syn, now)
+            self.counters.joined += len(connection.sessions) if connection is not None else 0
+            return connection
+        if segment.captured_len:
+            if not reason:
+                reason = self._count_midstream(key)
+            self.counters.ignore(reason, segment.captured_len)
+        return None
 
-    def _remember(self, key: ClientKey, reason: str, isn: int) -> None:
-        remembered = self._remembered
-        remembered.pop(key, None)
-        while len(remembered) >= MAX_REMEMBERED:
-            del remembered[next(iter(remembered))]
-        remembered[key] = (reason, isn)
+    def _may_join(self, key: ClientKey, reason: str) -> bool:
+        return self.config.join_midstream and reason in ("", "midstream") and not self._reason_to_decline(key)
+
+    def _count_midstream(self, key: ClientKey) -> str:
+        """Count a connection that was open before copy started; return why its octets are ignored."""
+        declined = self._reason_to_decline(key)
+        reason = declined if declined in ("filtered", "sampled_out") else "midstream"
+        self.counters.decline_sessions("midstream_skipped" if reason == "midstream" else reason, self.config.copies)
+        self._remembered.note(key, reason, -1)
+        return reason
 
     def _reset_unknown(self, record: ResponseRecord) -> None:
         """Tell the target that a session is gone, e.g. one of a copy that was killed.

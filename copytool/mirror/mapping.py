@@ -10,7 +10,7 @@ from collections.abc import Container, Sequence
 
 from ..errors import ConfigError
 
-__all__ = ["ClientNetwork", "MirrorKey", "Sampler", "flow_hash"]
+__all__ = ["ClientNetwork", "ClientSelection", "MirrorKey", "Sampler", "flow_hash"]
 
 MirrorKey = tuple[bytes, int, bytes, int]
 """(mirror address, mirror port, target address, target port): identifies a session at the target."""
@@ -31,6 +31,31 @@ def flow_hash(address: bytes, port: int) -> int:
         value = (value ^ value >> 13) * 0xC2B2AE35 & _MASK32
         value ^= value >> 16
     return value
+
+
+class ClientSelection:
+    """Which clients are mirrored at all: those whose address is in one of `networks` (packed prefix, length in bits).
+
+    Without any network all are.
+    """
+
+    __slots__ = ("_matchers",)
+
+    def __init__(self, networks: Sequence[tuple[bytes, int]]) -> None:
+        self._matchers = [
+            (len(prefix), shift := len(prefix) * 8 - bits, int.from_bytes(prefix, "big") >> shift)
+            for prefix, bits in networks
+        ]
+
+    def __contains__(self, address: bytes) -> bool:
+        if not self._matchers:
+            return True
+        number = int.from_bytes(address, "big")
+        size = len(address)
+        for length, shift, prefix in self._matchers:
+            if length == size and number >> shift == prefix:
+                return True
+        return False
 
 
 class Sampler:

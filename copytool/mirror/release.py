@@ -15,7 +15,8 @@ Theory of operation. `seen` counts the response octets a client had read when it
 
 When a turn is released because the responses differ, the octets that either side had answered by then become the base,
 so one difference does not shift the next turns. While they do not differ the base stays at 0 and the count is exact.
-The quiet time adapts to the session: a few round trips, and longer than the pauses its responses have shown.
+The quiet time adapts: a few round trips, as long as the target took to begin this response, and longer than the pauses
+that the responses of this session and, lately, of others at the same target have shown.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from __future__ import annotations
 from .config import MirrorConfig
 from .timers import NEVER
 
-__all__ = ["ReleaseCounters", "ReleaseRule"]
+__all__ = ["ReleaseCounters", "ReleaseRule", "TargetPauses"]
 
 _QUIET_GAPS = 3
+_HALF_LIFE_S = 60.0
 
 
 class ReleaseCounters:
@@ -39,6 +41,29 @@ class ReleaseCounters:
         self.held = 0
 
 
+class TargetPauses:
+    """The longest recent pause inside a response of one target, for sessions that have not met one yet. In seconds."""
+
+    __slots__ = ("_at", "_limit_s", "_longest_s")
+
+    def __init__(self, limit_s: float) -> None:
+        self._limit_s = limit_s
+        self._longest_s = 0.0
+        self._at = 0.0
+
+    def note(self, pause_s: float, now: float) -> None:
+        """Take in a pause; one beyond the limit is no part of a response but a server that speaks by itself."""
+        if self.longest_s(now) < pause_s <= self._limit_s:
+            self._longest_s = pause_s
+            self._at = now
+
+    def longest_s(self, now: float) -> float:
+        """Return the longest pause; an old one counts for less."""
+        if self._longest_s == 0.0:
+            return 0.0
+        return float(self._longest_s * 0.5 ** ((now - self._at) / _HALF_LIFE_S))
+
+
 class ReleaseRule:
     """Decides when one session's turns are released. Times in seconds, positions in response octets."""
 
@@ -46,10 +71,13 @@ class ReleaseRule:
         "_answered_at",
         "_base_received",
         "_base_seen",
+        "_began_after_s",
         "_config",
         "_counters",
         "_longest_gap_s",
+        "_pauses",
         "_received",
+        "_released_at",
         "_released_at_received",
         "_turn_seen",
         "_waiting_since",
@@ -57,9 +85,10 @@ class ReleaseRule:
         "wake_at",
     )
 
-    def __init__(self, config: MirrorConfig, counters: ReleaseCounters) -> None:
+    def __init__(self, config: MirrorConfig, counters: ReleaseCounters, pauses: TargetPauses) -> None:
         self._config = config
         self._counters = counters
+        self._pauses = pauses
         self._turn_seen = 0
         self._base_seen = 0
         self._base_received = 0
@@ -67,6 +96,8 @@ class ReleaseRule:
         self._released_at_received = 0
         self._answered_at = 0.0
         self._longest_gap_s = 0.0
+        self._released_at = NEVER
+        self._began_after_s = 0.0
         self._waiting_since = NEVER
         self.turns = 0
         self.wake_at = NEVER
@@ -79,6 +110,9 @@ class ReleaseRule:
             gap = now - self._answered_at
             if gap > self._longest_gap_s:
                 self._longest_gap_s = gap
+                self._pauses.note(gap, now)
+        elif self._released_at < now:
+            self._began_after_s = now - self._released_at
         self._received = received
         self._answered_at = now
 
@@ -90,7 +124,9 @@ class ReleaseRule:
         """
         self.wake_at = NEVER
         if seen <= self._turn_seen:
-            self.turns = self.turns or 1
+            if not self.turns:
+                self.turns = 1
+                self._released_at = now
             return True
         share = seen - self._base_seen
         answer = self._received - self._base_received
@@ -103,6 +139,8 @@ class ReleaseRule:
         self._waiting_since = NEVER
         self._turn_seen = seen
         self._released_at_received = self._received
+        self._released_at = now
+        self._began_after_s = 0.0
         self.turns += 1
         return True
 
@@ -117,7 +155,7 @@ class ReleaseRule:
             held_until = max(self._waiting_since, quiet_since) + self._config.hold_limit_s
         quiet_until = NEVER
         if longer or self._received > self._released_at_received:
-            quiet_until = quiet_since + self._quiet_s(rtt_s)
+            quiet_until = quiet_since + self._quiet_s(rtt_s, now)
         if now >= quiet_until:
             self._counters.quiet += 1
             return True
@@ -127,6 +165,7 @@ class ReleaseRule:
         self.wake_at = min(quiet_until, held_until)
         return False
 
-    def _quiet_s(self, rtt_s: float) -> float:
-        quiet_s = max(2 * rtt_s, _QUIET_GAPS * self._longest_gap_s, self._config.quiet_min_s)
+    def _quiet_s(self, rtt_s: float, now: float) -> float:
+        longest_s = max(self._longest_gap_s, self._pauses.longest_s(now))
+        quiet_s = max(2 * rtt_s, _QUIET_GAPS * longest_s, self._began_after_s, self._config.quiet_min_s)
         return min(quiet_s, self._config.quiet_max_s)

@@ -16,12 +16,15 @@ a capture at the target can be laid beside one at the online host.
 from __future__ import annotations
 
 from ..link.records import ResponseRecord
-from ..wire.segment import ACK, FIN, PSH, RST, SYN
+from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG
 from ..wire.seq import SEQ_MASK, seq_diff
 from .config import MirrorConfig
 from .congestion import Congestion
 from .emitter import Emitter
+from .path import PathLimit
+from .responses import ResponseSide
 from .rtt import RttEstimator
+from .send_buffer import SendBuffer
 from .timers import NEVER
 
 __all__ = ["CLOSED", "OPEN", "SYN_SENT", "Sender"]
@@ -30,34 +33,28 @@ SYN_SENT, OPEN, CLOSED = range(3)
 
 _MIN_MSS = 64
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
-_MAX_RESPONSE_JUMP = 1 << 30  # no window can be larger (RFC 7323, section 2.3)
 _SYN_AGAIN_S = 0.01
+_TIMEOUTS_PER_SIZE = 2  # of one segment, before a smaller one is tried
 _MAX_BACKOFF = 8  # 200 ms become 51 s; a window may stay closed, and be probed, for days
 
 
 class Sender:
     """One mirrored session's TCP endpoint.
 
-    failure: why the sender closed by itself (an outcome word), or "". received: response octets including the
-    target's FIN. unsent/unacknowledged octets are in one buffer; `buffered` is its length.
+    failure: why the sender closed by itself (an outcome word), or ""; reason: the same for people. delivered: octets
+    that the target has acknowledged; buffered: released ones that it has not. responses: what came back.
     """
 
     __slots__ = (
-        "_ack_at",
-        "_acked_to",
-        "_backlog_acks",
         "_buffer",
-        "_buffer_at",
         "_config",
         "_congestion",
         "_counters",
         "_emitter",
-        "_fin_wanted",
-        "_irs",
         "_iss",
-        "_mss",
         "_next",
-        "_payload_limit",
+        "_path",
+        "_path_limit",
         "_persist_at",
         "_retries",
         "_rto_at",
@@ -71,8 +68,8 @@ class Sender:
         "_window_scale",
         "delivered",
         "failure",
-        "fin_received",
-        "received",
+        "reason",
+        "responses",
         "rtt",
         "state",
     )
@@ -82,6 +79,7 @@ class Sender:
         emitter: Emitter,
         iss: int,
         window_scale: int,
+        path: PathLimit,
         config: MirrorConfig,
     ) -> None:
         self._emitter = emitter
@@ -90,30 +88,24 @@ class Sender:
         self._config = config
         self._congestion = Congestion(_DEFAULT_MSS)
         self._target_mss = _DEFAULT_MSS
-        self._payload_limit = config.max_segment_bytes
-        self._mss = self._segment_size()
+        self._path = path
+        self._path_limit = 0
         self._window_scale = window_scale
         self._window = 0
         self._window_max = 0
         self._una = 0
         self._next = 0
         self._sent_to = 0
-        self._buffer = bytearray()
-        self._buffer_at = 1
-        self._fin_wanted = False
+        self._buffer = SendBuffer()
         self._timed_end = -1
         self._timed_at = 0.0
         self._retries = 0
         self._rto_at = NEVER
         self._persist_at = NEVER
-        self._ack_at = NEVER
-        self._backlog_acks = 0
-        self._irs = 0
-        self._acked_to = 0
-        self.received = 0
-        self.fin_received = False
+        self.responses = ResponseSide(config.delayed_ack_s)
         self.delivered = 0
         self.failure = ""
+        self.reason = ""
         self.state = SYN_SENT
         self.rtt = RttEstimator()
 
@@ -127,10 +119,7 @@ class Sender:
     @property
     def fin_acked(self) -> bool:
         """Whether the target acknowledged our FIN."""
-        return self._fin_wanted and self._una > self._data_end()
-
-    def _data_end(self) -> int:
-        return self._buffer_at + len(self._buffer)
+        return self._buffer.finished and self._una > self._buffer.end
 
     # -- what the session does ------------------------------------------------------------------------------
 
@@ -141,21 +130,13 @@ class Sender:
         self._timed_end, self._timed_at = 1, now
         self._rto_at = now + self.rtt.rto_s()
 
-    def limit_payload(self, limit: int) -> None:
-        """Send at most `limit` octets of payload per packet from now on: the path's MTU without headers."""
-        self._payload_limit = limit
-        self._mss = self._segment_size()
-
-    def _segment_size(self) -> int:
-        return max(min(self._target_mss, self._payload_limit), _MIN_MSS)
-
-    def write(self, octets: bytes) -> None:
-        """Append released client octets; transmit() sends them."""
-        self._buffer += octets
+    def write(self, octets: bytes, urgent: bool = False) -> None:
+        """Append released client octets, the last one urgent or not; transmit() sends them."""
+        self._buffer.append(octets, urgent)
 
     def finish(self) -> None:
         """Send a FIN after everything written."""
-        self._fin_wanted = True
+        self._buffer.finished = True
 
     def abort(self) -> None:
         """Close at once; the target gets an RST if it knows of the session."""
@@ -164,29 +145,29 @@ class Sender:
             # something is in flight; if we guess wrong the target's challenge ACK is answered by the engine.
             self._emit(RST | ACK if self.state == OPEN else RST, self._sent_to)
             self._counters.resets += 1
-            self._close("")
+            self._close("", "")
 
     def transmit(self, now: float) -> None:
         """Send what the windows allow, and an acknowledgement that is due and found no data to ride on."""
         if self.state != OPEN:
             return
-        data_end = self._data_end()
+        data_end = self._buffer.end
         while self._next < data_end:
             size = self._usable(data_end - self._next)
             if size <= 0:
                 break
             self._send_data(size, data_end, now)
-        if self._fin_wanted and self._next == data_end:
+        if self._buffer.finished and self._next == data_end:
             self._emit(FIN | ACK, data_end)
             self._advance(data_end + 1, now)
         if self._next < data_end and self._una == self._next and self._persist_at == NEVER:
             self._persist_at = now + self.rtt.rto_s()
-        if self._ack_at <= now:
+        if self.responses.ack_at <= now:
             self._send_ack()
 
     def next_timer(self) -> float:
         """Return the earliest deadline, or NEVER."""
-        return min(self._rto_at, self._persist_at, self._ack_at)
+        return min(self._rto_at, self._persist_at, self.responses.ack_at)
 
     def handle_timer(self, now: float) -> None:
         """Retransmit, probe a zero window, send a delayed acknowledgement."""
@@ -194,7 +175,7 @@ class Sender:
             self._retransmission_timeout(now)
         if self._persist_at <= now and self.state == OPEN:
             self._probe_window(now)
-        if self._ack_at <= now and self.state == OPEN:
+        if self.responses.ack_at <= now and self.state == OPEN:
             self._send_ack()
 
     def expedite(self, now: float) -> None:
@@ -212,8 +193,7 @@ class Sender:
             if record.flags & RST and not self._accept_reset(record):
                 return
             if self.state == OPEN:
-                self._receive_octets(record, now)
-                self._receive_ack(record, now)
+                self._receive_open(record, now)
 
     # -- sending --------------------------------------------------------------------------------------------
 
@@ -221,22 +201,33 @@ class Sender:
         """Return how many octets may be sent now; 0 rather than a silly small segment (RFC 9293, 3.8.6.2.1)."""
         in_flight = self._next - self._una
         window = min(self._congestion.window, self._window) - in_flight
-        size = min(wanted, self._mss)
+        size = min(wanted, self._segment_size())
         if window >= size:
             return size
         if window >= self._window_max // 2 or (in_flight == 0 and window > 0 and window >= wanted):
             return max(window, 0)
         return 0
 
+    def _segment_size(self) -> int:
+        limit = min(self._target_mss, self._path.payload_bytes)
+        if self._path_limit:
+            limit = min(limit, self._path_limit)
+        return max(limit, _MIN_MSS)
+
     def _send_data(self, size: int, data_end: int, now: float) -> None:
-        start = self._next - self._buffer_at
-        end = self._next + size
+        position = self._next
+        end = position + size
+        urgent = self._buffer.urgent_after(position)
+        if urgent and urgent < end:
+            end = urgent
         flags = ACK | PSH if end == data_end else ACK
-        if end == data_end and self._fin_wanted:
+        if urgent == end:
+            flags |= URG
+        if end == data_end and self._buffer.finished:
             flags |= FIN
-        self._emit(flags, self._next, self._buffer[start : start + size])
+        self._emit(flags, position, self._buffer.read(position, end - position))
         self._counters.segments += 1
-        if self._next < self._sent_to:
+        if position < self._sent_to:
             self._counters.retransmissions += 1
         self._advance(end + (flags & FIN), now)
 
@@ -252,13 +243,9 @@ class Sender:
             self._rto_at = now + self.rtt.rto_s()
 
     def _emit(self, flags: int, position: int, payload: bytes | bytearray = b"") -> None:
-        ack = 0
-        if flags & ACK:
-            ack = (self._irs + 1 + self.received) & SEQ_MASK
-            self._acked_to = self.received
-            self._ack_at = NEVER
-            self._backlog_acks = 0
-        self._emitter.emit(flags, (self._iss + position) & SEQ_MASK, ack, payload)
+        ack = self.responses.acknowledge() if flags & ACK else 0
+        urgent = len(payload) if flags & URG else 0
+        self._emitter.emit(flags, (self._iss + position) & SEQ_MASK, ack, payload, urgent)
 
     def _send_ack(self) -> None:
         # Behind a window probe our newest number lies outside the target's window, and it would discard the ACK.
@@ -271,9 +258,11 @@ class Sender:
         opening = self.state == SYN_SENT
         self._retries += 1
         if self._retries > (self._config.syn_retries if opening else self._config.data_retries):
-            if not opening:
+            if opening:
+                self._close("target_unreachable", f"no answer to {self._retries} SYNs")
+            else:
                 self.abort()
-            self._close("target_unreachable" if opening else "target_stalled")
+                self._close("target_stalled", f"no acknowledgement of a segment that was sent {self._retries} times")
             return
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
         self._rto_at = NEVER
@@ -284,19 +273,27 @@ class Sender:
             self._rto_at = now + self.rtt.rto_s()
             return
         self._congestion.time_out(self._una, self._sent_to, window_is_closed=self._window == 0)
+        if self._retries % _TIMEOUTS_PER_SIZE == 0:
+            self._try_smaller()
         self._next = self._una
         self._retransmit_head(now)
+
+    def _try_smaller(self) -> None:
+        """Send smaller segments if the one that nobody acknowledges may be too large for the path."""
+        size = self._segment_size()
+        if self._window and len(self._buffer) > self._path.smaller(size):
+            self._path_limit = self._path.smaller(size)
 
     def _retransmit_head(self, now: float) -> None:
         """Send the first unacknowledged segment again, whatever the windows say, and arm the timer."""
         resume = max(self._next, self._una)
-        data_end = self._data_end()
+        data_end = self._buffer.end
         self._next = self._una
         self._timed_end = -1
         if self._una < data_end:
-            limit = self._mss if self._window else 1  # only a probe goes into a closed window
+            limit = self._segment_size() if self._window else 1  # only a probe goes into a closed window
             self._send_data(min(limit, data_end - self._una), data_end, now)
-        elif self._fin_wanted:
+        elif self._buffer.finished:
             self._emit(FIN | ACK, data_end)
             self._counters.retransmissions += 1
             self._advance(data_end + 1, now)
@@ -304,12 +301,12 @@ class Sender:
 
     def _probe_window(self, now: float) -> None:
         """Send one octet into a closed window so that the target repeats its window (RFC 9293, 3.8.6.1)."""
-        data_end = self._data_end()
+        data_end = self._buffer.end
         self._persist_at = NEVER
         if self._next < data_end and self._una == self._next:
             self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
             self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
-            self._send_data(max(min(self._window, self._mss, data_end - self._next), 1), data_end, now)
+            self._send_data(max(min(self._window, self._segment_size(), data_end - self._next), 1), data_end, now)
 
     # -- receiving ------------------------------------------------------------------------------------------
 
@@ -324,9 +321,8 @@ class Sender:
                 self._rto_at = min(self._rto_at, now + _SYN_AGAIN_S)
             return
         if record.flags & RST:
-            self._close("target_refused")
+            self._close("target_refused", "the target answered the SYN with RST")
         elif record.flags & SYN:
-            self._irs = record.control_seq
             self._open(record, now)
 
     def _open(self, record: ResponseRecord, now: float) -> None:
@@ -339,7 +335,6 @@ class Sender:
             self.rtt.sample(now - self._timed_at)
             self._timed_end = -1
         self._target_mss = record.mss or _DEFAULT_MSS
-        self._mss = self._segment_size()
         if record.window_scale < 0 or self._window_scale < 0:
             self._window_scale = 0
         else:
@@ -347,46 +342,35 @@ class Sender:
         # RFC 7323, section 2.2: the window of the SYN itself is not scaled; a later one in the record is newer.
         self._window = record.window
         self._window_max = self._window
-        self._congestion = Congestion(self._mss)
-        self._ack_at = now  # the handshake's third packet, unless data rides along first
-        self._receive_octets(record, now)
+        self._congestion = Congestion(self._segment_size())
+        self.responses.open(record.control_seq, now)
+        self.responses.receive(record, now)
 
     def _accept_reset(self, record: ResponseRecord) -> bool:
         """Apply RFC 5961, section 3.2 to an RST; return whether the rest of the record is worth reading."""
-        seq = record.control_seq
+        responses = self.responses
         follows_data = bool(record.data_segments or record.flags & (FIN | SYN))
-        acked = (self._irs + 1 + self._acked_to) & SEQ_MASK
-        newest = (self._irs + 1 + self.received) & SEQ_MASK
-        if seq in (acked, newest) or (follows_data and seq == record.end):
+        if responses.is_expected(record.control_seq) or (follows_data and record.control_seq == record.end):
             if record.flags & ACK:
                 self._drop_acknowledged(self._una + seq_diff(record.ack, (self._iss + self._una) & SEQ_MASK))
-            self._close("target_closed_early" if self.fin_received or record.flags & FIN else "target_reset")
+            closed = responses.finished or record.flags & FIN
+            self._close(
+                "target_closed_early" if closed else "target_reset",
+                f"RST{' behind its FIN' if closed else ''} after {responses.received} response octets",
+            )
             return True
         self._counters.unacceptable += 1
-        if 0 <= seq_diff(seq, acked) < _MAX_RESPONSE_JUMP:
+        if responses.is_plausible(record.control_seq):
             self._send_ack()
         return False
 
-    def _receive_octets(self, record: ResponseRecord, now: float) -> None:
-        newer = seq_diff(record.end, (self._irs + 1 + self.received) & SEQ_MASK)
-        if newer > _MAX_RESPONSE_JUMP:
+    def _receive_open(self, record: ResponseRecord, now: float) -> None:
+        if not self.responses.receive(record, now):
             self._counters.unacceptable += 1
-            return
-        if newer > 0:
-            self.received += newer
-            self._backlog_acks += record.data_segments
-            if record.flags & FIN:
-                self.fin_received = True
-            if self.fin_received or self._backlog_acks >= 2:
-                self._ack_at = now
-            else:
-                self._ack_at = min(self._ack_at, now + self._config.delayed_ack_s)
-        elif newer < 0 or record.data_segments or record.flags & SYN:
-            self._ack_at = now  # a retransmission or a keep-alive probe: our acknowledgement was lost or is wanted
+        if record.flags & ACK:
+            self._receive_ack(record, now)
 
     def _receive_ack(self, record: ResponseRecord, now: float) -> None:
-        if not record.flags & ACK:
-            return
         acked = self._una + seq_diff(record.ack, (self._iss + self._una) & SEQ_MASK)
         if acked > self._sent_to:
             self._counters.unacceptable += 1
@@ -422,6 +406,9 @@ class Sender:
             self.rtt.sample(now - self._timed_at)
             self._timed_end = -1
         self._una = acked
+        if self._path_limit:
+            self._path.learn(self._path_limit, now)
+            self._path_limit = 0
         self._next = max(self._next, acked)
         self._retries = 0
         self.rtt.backoff = 0
@@ -430,17 +417,15 @@ class Sender:
             self._retransmit_head(now)
 
     def _drop_acknowledged(self, acked: int) -> None:
-        data = min(acked, self._data_end()) - self._buffer_at
-        if data > 0 and acked <= self._sent_to:
-            del self._buffer[:data]
-            self._buffer_at += data
-            self.delivered += data
+        if acked <= self._sent_to:
+            self.delivered += self._buffer.acknowledge(acked)
 
     def _count_duplicates(self, count: int, now: float) -> None:
         if self._congestion.note_duplicates(count, self._una, self._sent_to):
             self._retransmit_head(now)
 
-    def _close(self, failure: str) -> None:
+    def _close(self, failure: str, reason: str) -> None:
         self.state = CLOSED
         self.failure = self.failure or failure
-        self._rto_at = self._persist_at = self._ack_at = NEVER
+        self.reason = self.reason or reason
+        self._rto_at = self._persist_at = self.responses.ack_at = NEVER

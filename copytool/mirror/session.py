@@ -9,12 +9,17 @@ from ..link.records import ResponseRecord
 from .config import MirrorConfig
 from .counters import EngineCounters
 from .mapping import MirrorKey
-from .release import ReleaseRule
+from .release import ReleaseRule, TargetPauses
 from .sender import CLOSED, OPEN, Sender
-from .stream import ClientStream
+from .stream import ClientStream, Piece
 from .timers import NEVER
 
-__all__ = ["Session", "SessionOwner"]
+__all__ = ["PIECE_BYTES", "Session", "SessionOwner"]
+
+PIECE_BYTES = 128
+"""Roughly what holding one piece of a stream takes beside its octets."""
+
+_SMALL = 2048
 
 
 class SessionOwner(Protocol):
@@ -42,7 +47,8 @@ class SessionOwner(Protocol):
 class Session:
     """The mirror of one client connection (one of its copies).
 
-    outcome: "" while active. pending_bytes: client octets not yet released. turns: requests released so far.
+    outcome: "" while active; reason: why, for people. pending_bytes: client octets not yet released. turns: requests
+    released so far.
     """
 
     __slots__ = (
@@ -63,6 +69,7 @@ class Session:
         "outcome",
         "pending_bytes",
         "queued",
+        "reason",
         "sender",
         "timer_at",
         "turns",
@@ -75,6 +82,7 @@ class Session:
         sender: Sender,
         config: MirrorConfig,
         counters: EngineCounters,
+        pauses: TargetPauses,
         now: float,
     ) -> None:
         self.key = key
@@ -84,11 +92,12 @@ class Session:
         self.active_at = now
         self.close_by = NEVER
         self.outcome = ""
+        self.reason = ""
         self.pending_bytes = 0
         self.queued = 0
         self.turns = 0
         self.timer_at = NEVER
-        self._pending: deque[tuple[bytes, int]] = deque()
+        self._pending: deque[Piece] = deque()
         self._fin_seen = -1
         self._fin_released = False
         self._reset_released = False
@@ -96,19 +105,30 @@ class Session:
         self._delivered_at = now
         self._config = config
         self._counters = counters
-        self._rule = ReleaseRule(config, counters.release)
+        self._rule = ReleaseRule(config, counters.release, pauses)
 
     @property
     def buffered(self) -> int:
         """Client octets held for this session."""
         return self.pending_bytes + self.sender.buffered
 
+    @property
+    def footprint(self) -> int:
+        """Memory that these octets take, roughly: pieces of one octet each take a hundred times more than that."""
+        return self.buffered + len(self._pending) * PIECE_BYTES
+
     # -- from the client ------------------------------------------------------------------------------------
 
-    def queue(self, octets: bytes, seen: int) -> None:
-        """Append in-order client octets that were sent after `seen` response octets; advance() releases them."""
-        self._pending.append((octets, seen))
+    def queue(self, piece: Piece) -> None:
+        """Append in-order client octets; advance() releases them."""
+        octets, seen, urgent = piece
         size = len(octets)
+        pending = self._pending
+        if pending and size < _SMALL and pending[-1][1] == seen and len(pending[-1][0]) < _SMALL and not pending[-1][2]:
+            pending[-1] = (pending[-1][0] + octets, seen, urgent)
+        else:
+            pending.append(piece)
+            self._counters.pieces += 1
         self.pending_bytes += size
         self.queued += size
         self._counters.queued += size
@@ -126,14 +146,14 @@ class Session:
     def receive_response(self, record: ResponseRecord, now: float) -> None:
         """Take in what the target said in this session; advance() acts on it."""
         self.active_at = now
-        delivered, received = self.sender.delivered, self.sender.received
+        delivered, received = self.sender.delivered, self.sender.responses.received
         self.sender.receive(record, now)
         if self.sender.delivered > delivered:
             self._counters.delivered += self.sender.delivered - delivered
             self._delivered_at = now
-        if self.close_by != NEVER and self.sender.received > received:
+        if self.close_by != NEVER and self.sender.responses.received > received:
             self.close_by = now + self._config.close_timeout_s
-        self._rule.note_received(self.sender.received, now)
+        self._rule.note_received(self.sender.responses.received, now)
 
     # -- progress -------------------------------------------------------------------------------------------
 
@@ -146,11 +166,11 @@ class Session:
             self._release(now)
         sender.transmit(now)
         if sender.state == CLOSED:
-            self.end(self._failure_outcome(), now)
+            self.end(self._failure_outcome(), now, sender.reason)
         elif self._reset_released and not sender.buffered:
             self.end("mirrored", now)
         elif self._fin_released and sender.fin_acked:
-            if sender.fin_received:
+            if sender.responses.finished:
                 self.end("mirrored", now)
             elif self.close_by == NEVER:
                 self.close_by = now + self._config.close_timeout_s
@@ -162,12 +182,13 @@ class Session:
         rtt_s = self.sender.rtt.unbounded_rto_s()
         idle_since = NEVER if self.sender.buffered else self._delivered_at
         while pending:
-            octets, seen = pending[0]
+            octets, seen, urgent = pending[0]
             if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
                 return
             pending.popleft()
+            self._counters.pieces -= 1
             self.pending_bytes -= len(octets)
-            self.sender.write(octets)
+            self.sender.write(octets, urgent)
             self.turns = rule.turns
             idle_since = NEVER
         if self._fin_seen >= 0 and not self._fin_released:
@@ -189,14 +210,16 @@ class Session:
     def _delivered_all(self) -> bool:
         return (self._fin_released or self._reset_released) and not self.buffered
 
-    def end(self, outcome: str, now: float) -> None:
+    def end(self, outcome: str, now: float, reason: str = "") -> None:
         """End the session with `outcome`; the target gets an RST unless both directions were closed."""
         if self.outcome:
             return
         sender = self.sender
-        if not (sender.fin_acked and sender.fin_received):
+        if not (sender.fin_acked and sender.responses.finished):
             sender.abort()
         self.outcome = outcome
+        self.reason = "" if outcome == "mirrored" else reason
+        self._counters.pieces -= len(self._pending)
         self._counters.undelivered[outcome] += self.buffered
         self._counters.undelivered_total += self.buffered
         self._counters.end_session(outcome)
@@ -223,6 +246,6 @@ class Session:
         if self.close_by <= now:
             self.end("mirrored", now)
         elif self.active_at + self._config.idle_timeout_s <= now:
-            self.end("idle_timeout", now)
+            self.end("idle_timeout", now, f"nothing came from either side for {self._config.idle_timeout_s:g} s")
         else:
             self.advance(now)

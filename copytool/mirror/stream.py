@@ -2,7 +2,8 @@
 
 Handles retransmissions, overlaps, reordering and sequence wrap. Of bytes captured twice the first copy wins.
 Each piece of the stream carries `seen`: how many response octets the client had acknowledged when it sent it,
-which is what the release rule needs to keep cause before effect.
+which is what the release rule needs to keep cause before effect; and whether its last octet is urgent (RFC 6093),
+because a receiver may take urgent octets out of the stream.
 """
 
 from __future__ import annotations
@@ -10,24 +11,35 @@ from __future__ import annotations
 from ..wire.segment import ACK, FIN, SYN, Segment
 from ..wire.seq import SEQ_MASK, seq_diff
 
-__all__ = ["MAX_HELD_PIECES", "ClientStream"]
+__all__ = ["MAX_HELD_PIECES", "MAX_URGENT", "ClientStream", "Piece"]
+
+Piece = tuple[bytes, int, bool]
+"""(octets, response octets the client had seen when it sent them, whether the last octet is urgent)"""
 
 MAX_HELD_PIECES = 4096
 """Out-of-order pieces held; a client that sends only every second octet cannot make insertion slow or memory grow."""
+
+MAX_URGENT = 16
+"""Urgent octets known ahead of the stream; further ones are delivered as ordinary ones."""
+
+_MAX_AHEAD = 1 << 30  # no window can be larger (RFC 7323, section 2.3): what lies beyond is not of this stream
 
 
 class ClientStream:
     """One direction of one connection.
 
     next_seq: the next in-order sequence number. held_bytes: octets waiting behind a hole. finished: the FIN is in
-    order. seen: response octets the client has acknowledged; fin_seen: those it had seen with its FIN.
+    order. seen: response octets the client has acknowledged; fin_seen: those it had seen with its FIN. missing_bytes:
+    octets that the client must have sent, because later numbers were captured, and that were not captured.
     duplicate_bytes: octets captured again. beyond_fin_bytes: octets behind the FIN, which nobody reads.
     """
 
     __slots__ = (
         "_fin_seq",
         "_held",
+        "_highest",
         "_response_base",
+        "_urgent",
         "beyond_fin_bytes",
         "duplicate_bytes",
         "fin_seen",
@@ -46,26 +58,41 @@ class ClientStream:
         self.beyond_fin_bytes = 0
         self._fin_seq = -1
         self._held: list[tuple[int, bytes, int]] = []
+        self._highest = self.next_seq
+        self._urgent: list[int] = []
         self._response_base = -1
         self.seen = 0
 
     @property
     def has_hole(self) -> bool:
-        """Whether later octets, or the FIN, wait for earlier ones."""
-        return bool(self._held) or (self._fin_seq >= 0 and not self.finished)
+        """Whether something that the client sent later was captured already: octets, its FIN, an acknowledgement."""
+        return self._highest != self.next_seq or (self._fin_seq >= 0 and not self.finished)
 
-    def receive(self, segment: Segment, packet: memoryview) -> list[tuple[bytes, int]]:
-        """Take in one segment; return the pieces (octets, seen) that are now in order.
+    @property
+    def missing_bytes(self) -> int:
+        """Octets that the client has sent and that were not captured (yet)."""
+        return seq_diff(self._highest, self.next_seq) - self.held_bytes
+
+    @property
+    def held_pieces(self) -> int:
+        """Pieces that wait behind a hole."""
+        return len(self._held)
+
+    def receive(self, segment: Segment, packet: memoryview) -> list[Piece]:
+        """Take in one segment; return the pieces that are now in order.
 
         Raises OverflowError when more than MAX_HELD_PIECES pieces wait behind a hole. A payload that the capture
         cut short counts as missing from where it is cut.
         """
         seen = self.update_seen(segment)
-        pieces: list[tuple[bytes, int]] = []
+        pieces: list[Piece] = []
         length = segment.captured_len
         seq = (segment.seq + ((segment.flags & SYN) >> 1)) & SEQ_MASK  # TCP Fast Open sends data with the SYN
         if segment.flags & FIN and length == segment.payload_len and self._fin_seq < 0:
             self._note_fin((seq + length) & SEQ_MASK, seen)
+        self._note_sent((seq + segment.payload_len) & SEQ_MASK)
+        if segment.urgent:
+            self._note_urgent((seq + segment.urgent) & SEQ_MASK)
         if length and self._fin_seq >= 0:
             inside = min(max(seq_diff(self._fin_seq, seq), 0), length)
             self.beyond_fin_bytes += length - inside
@@ -77,11 +104,25 @@ class ClientStream:
             self.finished = True
         return pieces
 
+    def _note_sent(self, end: int) -> None:
+        """The client has sent everything before `end`, be it captured or not."""
+        if self._fin_seq >= 0:
+            end = self._fin_seq  # it acknowledges behind its FIN, and octets behind it are read by nobody
+        if 0 < seq_diff(end, self._highest) < _MAX_AHEAD:
+            self._highest = end
+
+    def _note_urgent(self, end: int) -> None:
+        """The octet before `end` is urgent; it may not have been sent yet."""
+        urgent = self._urgent
+        if 0 < seq_diff(end, self.next_seq) < _MAX_AHEAD and end not in urgent and len(urgent) < MAX_URGENT:
+            urgent.append(end)
+            urgent.sort(key=lambda mark: seq_diff(mark, self.next_seq))
+
     def _note_fin(self, fin_seq: int, seen: int) -> None:
         """The stream ends at `fin_seq`: what is held from behind it does not count."""
         if seq_diff(fin_seq, self.next_seq) < 0:
             return
-        self._fin_seq = fin_seq
+        self._fin_seq = self._highest = fin_seq
         self.fin_seen = seen
         for piece in self._held[:]:
             size = len(piece[1])
@@ -103,7 +144,7 @@ class ClientStream:
             return self.seen
         return max(self.seen + newer, 0)
 
-    def _insert(self, seq: int, payload: memoryview, seen: int, pieces: list[tuple[bytes, int]]) -> None:
+    def _insert(self, seq: int, payload: memoryview, seen: int, pieces: list[Piece]) -> None:
         ahead = seq_diff(seq, self.next_seq)
         if ahead > 0:
             self._hold(seq, bytes(payload), seen)
@@ -127,9 +168,20 @@ class ClientStream:
                 self.duplicate_bytes -= ahead
                 self._deliver(held[-ahead:], held_seen, pieces)
 
-    def _deliver(self, octets: bytes, seen: int, pieces: list[tuple[bytes, int]]) -> None:
-        self.next_seq = (self.next_seq + len(octets)) & SEQ_MASK
-        pieces.append((octets, seen))
+    def _deliver(self, octets: bytes, seen: int, pieces: list[Piece]) -> None:
+        """Append in-order octets to `pieces`, cut behind each urgent one."""
+        urgent = self._urgent
+        while urgent and (size := seq_diff(urgent[0], self.next_seq)) <= len(octets):
+            del urgent[0]
+            if size > 0:
+                self.next_seq = (self.next_seq + size) & SEQ_MASK
+                pieces.append((octets[:size], seen, True))
+                octets = octets[size:]
+        if octets:
+            self.next_seq = (self.next_seq + len(octets)) & SEQ_MASK
+            pieces.append((octets, seen, False))
+        if seq_diff(self.next_seq, self._highest) > 0:
+            self._highest = self.next_seq
 
     def _hold(self, seq: int, payload: bytes, seen: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""

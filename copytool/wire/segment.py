@@ -50,6 +50,7 @@ class Segment:
 
     `payload_start`/`payload_len` index the parsed buffer; `payload_len` is what the IP header promises and
     `captured_len` how much of it the buffer holds. `mss` is 0 and `window_scale` -1 where the option is absent.
+    `urgent` is the urgent pointer, 0 without URG: the urgent octet is the one before `seq` + `urgent`.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Segment:
         "seq",
         "src",
         "src_port",
+        "urgent",
         "window",
         "window_scale",
     )
@@ -77,6 +79,7 @@ class Segment:
         self.ack = 0
         self.flags = 0
         self.window = 0
+        self.urgent = 0
         self.payload_start = 0
         self.payload_len = 0
         self.captured_len = 0
@@ -154,6 +157,7 @@ def _parse_tcp(segment: Segment, packet: memoryview, start: int, total_len: int,
     segment.ack = ports_seq_ack & 0xFFFFFFFF
     segment.flags = packet[start + 13]
     segment.window = packet[start + 14] << 8 | packet[start + 15]
+    segment.urgent = packet[start + 18] << 8 | packet[start + 19] if segment.flags & URG else 0
     segment.payload_start = payload_start
     segment.payload_len = total_len - payload_start
     held = size - payload_start
@@ -215,12 +219,16 @@ def build_segment(
     window: int,
     options: bytes = b"",
     payload: bytes | bytearray | memoryview = b"",
+    urgent: int = 0,
 ) -> bytes:
-    """Return a whole IP packet with both checksums set; `src` and `dst` are both 4 or both 16 bytes long."""
+    """Return a whole IP packet with both checksums set; `src` and `dst` are both 4 or both 16 bytes long.
+
+    `urgent` is the urgent pointer, which means something if `flags` has URG.
+    """
     header_len = 20 + len(options)
     tcp_len = header_len + len(payload)
     offset = header_len << 2
-    tcp = _pack_tcp(src_port, dst_port, seq, ack, offset, flags, window, 0, 0)
+    tcp = _pack_tcp(src_port, dst_port, seq, ack, offset, flags, window, 0, urgent)
     if len(src) == 4:
         pseudo = _pack_pseudo4(src, dst, _TCP, tcp_len)
         # RFC 6864: with DF set the identification carries no meaning and may be constant.

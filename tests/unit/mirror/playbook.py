@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from copytool.link.records import ResponseRecord, decode_records, encode_record
 from copytool.mirror.config import MirrorConfig
-from copytool.mirror.engine import Engine, SessionEnded
-from copytool.mirror.mapping import ClientNetwork
+from copytool.mirror.engine import Engine
+from copytool.mirror.events import SessionEnded
+from copytool.mirror.mapping import ClientNetwork, ClientSelection
 from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, build_options, build_segment, parse_segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
@@ -37,6 +38,7 @@ class Packet:
     mirror: tuple[bytes, int]
     mss: int
     window_scale: int
+    urgent: int = 0
 
     @property
     def end(self) -> int:
@@ -51,12 +53,14 @@ class Client:
         self.scene, self.address, self.port, self.isn = scene, address, port, isn
         self.position = 0
 
-    def segment(self, flags: int, position: int, payload: bytes = b"", seen: int = 0, options: bytes = b"") -> Client:
+    def segment(
+        self, flags: int, position: int, payload: bytes = b"", seen: int = 0, options: bytes = b"", urgent: int = 0
+    ) -> Client:
         """A captured segment; `position` is -1 for the SYN."""
         seq = (self.isn + 1 + position) & SEQ_MASK
         ack = (ONLINE_ISN + 1 + seen) & SEQ_MASK if flags & ACK else 0
         ends = (self.address, ONLINE, self.port, PORT)
-        packet = build_segment(*ends, seq, ack, flags, WINDOW, options, payload)
+        packet = build_segment(*ends, seq, ack, flags, WINDOW, options, payload, urgent)
         self.scene.engine.receive_segment(memoryview(packet), self.scene.now)
         self.scene.collect()
         return self
@@ -155,9 +159,11 @@ class Target:
 class Scene:
     """An engine, a clock, and everything the engine has sent since last asked."""
 
-    def __init__(self, feedback: bool = True, addresses: int = 254, **config: float) -> None:
+    def __init__(
+        self, feedback: bool = True, addresses: int = 254, clients: ClientSelection | None = None, **config: float
+    ) -> None:
         network = ClientNetwork([(bytes((192, 168, 60, 1)), addresses)])
-        self.engine = Engine({(None, PORT): (TARGET, PORT)}, network, MirrorConfig(**config))
+        self.engine = Engine({(None, PORT): (TARGET, PORT)}, network, MirrorConfig(**config), clients)
         self.now = 0.0
         self.engine.set_feedback(feedback, self.now)
         self._sent: list[Packet] = []
@@ -208,6 +214,7 @@ class Scene:
                     mirror=mirror,
                     mss=segment.mss,
                     window_scale=segment.window_scale,
+                    urgent=segment.urgent,
                 )
             )
 

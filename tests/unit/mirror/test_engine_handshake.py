@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from copytool.mirror import engine as engine_module
+from copytool.mirror import handshakes
 from copytool.wire.segment import ACK, FIN, SYN, build_options
 
 from .playbook import ONLINE, TARGET, Scene, flow, payloads
@@ -71,7 +71,7 @@ def test_fast_open_data_is_delivered() -> None:
 
 def test_a_flood_of_syns_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest handshake is forgotten first; its connection counts as midstream if it does complete."""
-    monkeypatch.setattr(engine_module, "MAX_HANDSHAKES", 10)
+    monkeypatch.setattr(handshakes, "MAX_HANDSHAKES", 10)
     scene = Scene()
     clients = [scene.client(port=port).syn() for port in range(40000, 40011)]
     clients[0].confirms().says(b"abc")
@@ -82,11 +82,11 @@ def test_a_flood_of_syns_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_this_hosts_addresses_are_mirrored() -> None:
     """A mapping without online address does not mean what the host forwards."""
     scene = Scene()
-    scene.engine.set_host(frozenset({TARGET}), {})
+    scene.engine.set_host(frozenset({TARGET}), {}, scene.now)
     scene.client().opens().says(b"abc")
     assert scene.outcomes() == {}
     assert scene.engine.counters.dropped["not_mapped"] == 3
-    scene.engine.set_host(frozenset({ONLINE}), {})
+    scene.engine.set_host(frozenset({ONLINE}), {}, scene.now)
     scene.client().opens()
     assert scene.outcomes() == {"active": 1}
 
@@ -94,10 +94,10 @@ def test_only_this_hosts_addresses_are_mirrored() -> None:
 def test_segments_fit_the_path() -> None:
     """The path's MTU bounds what is sent, for new sessions and, when it changes, for open ones."""
     scene = Scene()
-    scene.engine.set_host(frozenset({ONLINE}), {TARGET: 1400})
+    scene.engine.set_host(frozenset({ONLINE}), {TARGET: 1400}, scene.now)
     flow(scene, 3000, mss=1460)
     assert [len(packet.payload) for packet in scene.sent()] == [1360, 1360, 280]
-    scene.engine.set_host(frozenset({ONLINE}), {TARGET: 540})
+    scene.engine.set_host(frozenset({ONLINE}), {TARGET: 540}, scene.now)
     scene.passes(2)
     again = payloads(scene.sent())
     assert again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copytool.mirror.mapping import ClientSelection
 from copytool.wire.segment import ACK, PSH, RST, SYN
 
 from .playbook import Scene
@@ -135,7 +136,7 @@ def test_full_session_table_sheds_whole_connections() -> None:
     scene = Scene(max_sessions=2)
     for port in range(40000, 40005):
         scene.client(port=port).opens().says(b"abc")
-    assert scene.outcomes() == {"active": 2, "shed_sessions": 3}
+    assert scene.outcomes() == {"active": 2, "shed_budget": 3}
     assert scene.engine.counters.ignored["no_session"] == 9
 
 
@@ -243,3 +244,48 @@ def test_busy_sessions_leave_no_timers_behind() -> None:
         peer.fin(acked=1)
     assert scene.outcomes() == {"active": 1, "mirrored": 500}
     assert len(scene.engine._timers) < 200
+
+
+def test_clients_that_are_not_selected_are_filtered() -> None:
+    """Only clients in the given networks are mirrored; the others are counted, whenever they began."""
+    scene = Scene(clients=ClientSelection([(bytes((10, 9, 0, 0)), 24), (bytes(16), 64)]))
+    scene.client().opens()
+    scene.client(address=bytes((10, 9, 1, 1))).opens().says(b"abc")
+    scene.client(address=bytes((10, 9, 1, 2))).says(b"abc").says(b"def")
+    assert scene.outcomes() == {"active": 1, "filtered": 2}
+    assert scene.engine.counters.ignored["filtered"] == 9
+
+
+def test_memory_of_single_octets_counts() -> None:
+    """A client that sends one octet after each answer takes more memory than its octets, and is shed for it."""
+    scene = Scene(session_buffer_bytes=100_000)
+    client, _ = scene.opened()
+    for step in range(1000):
+        client.says(b"x", seen=step)
+    assert scene.outcomes() == {"shed_memory": 1}
+    assert scene.events()[0].reason == "the session buffer is full"
+    assert scene.engine.counters.pieces == 0
+
+
+def test_octets_of_one_turn_are_kept_together() -> None:
+    """A client that sends a request octet by octet takes little more memory than the octets."""
+    scene = Scene(session_buffer_bytes=100_000)
+    client = scene.client().opens()
+    for _ in range(10_000):
+        client.says(b"x")
+    assert scene.outcomes() == {"active": 1}
+    assert scene.engine.counters.pieces < 10
+
+
+def test_the_end_of_a_session_says_why() -> None:
+    """The event has what people ask: how much each way, how much is missing, and a reason where one is due."""
+    scene = Scene(gap_timeout_s=5)
+    client, target = scene.opened()
+    client.says(b"abc")
+    target.answers(20, acked=3)
+    client.segment(ACK, 10, b"k", seen=20)
+    scene.passes(6)
+    (event,) = scene.events()
+    assert (event.outcome, event.reason) == ("capture_gap", "7 octets of the client's stream were not captured")
+    assert (event.client_bytes, event.delivered_bytes, event.undelivered_bytes) == (3, 3, 0)
+    assert (event.response_bytes, event.turns) == (20, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from copytool.mirror.config import MirrorConfig
-from copytool.mirror.release import ReleaseCounters, ReleaseRule
+from copytool.mirror.release import ReleaseCounters, ReleaseRule, TargetPauses
 from copytool.mirror.timers import NEVER
 
 RTT_S = 0.002
@@ -12,9 +12,10 @@ RTT_S = 0.002
 class Turns:
     """A rule with its counters and a short way to ask it."""
 
-    def __init__(self, **config: float) -> None:
+    def __init__(self, pauses: TargetPauses | None = None, **config: float) -> None:
         self.counters = ReleaseCounters()
-        self.rule = ReleaseRule(MirrorConfig(**config), self.counters)
+        settings = MirrorConfig(**config)
+        self.rule = ReleaseRule(settings, self.counters, pauses or TargetPauses(settings.quiet_max_s))
 
     def ask(self, seen: int, now: float, delivered_at: float = 0.0, latest_seen: int = 0) -> bool:
         """Ask whether a piece sent after `seen` response octets may go at `now`."""
@@ -76,7 +77,7 @@ def test_all_pieces_of_a_turn_go_with_its_first() -> None:
 def test_shorter_response_is_released_when_quiet() -> None:
     """A target that answers less is given the quiet time after its last octet, no more."""
     turns = Turns()
-    turns.ask(0, 0.0)
+    turns.ask(0, 0.998)
     turns.answer(60, 1.0)
     assert not turns.ask(100, 1.001)
     assert 1.0 < turns.rule.wake_at <= 1.0 + 0.02
@@ -97,7 +98,7 @@ def test_longer_response_is_released_when_quiet() -> None:
 def test_a_difference_does_not_shift_the_next_turns() -> None:
     """After a response of other length the next ones are compared from the turn boundary."""
     turns = Turns()
-    turns.ask(0, 0.0)
+    turns.ask(0, 0.9)
     turns.answer(60, 1.0)
     assert turns.ask(100, 1.5)
     assert not turns.ask(200, 1.6)
@@ -119,7 +120,7 @@ def test_quiet_time_adapts_to_pauses_inside_responses() -> None:
 def test_quiet_time_has_bounds() -> None:
     """Neither a tiny nor a huge pause makes the quiet time unreasonable."""
     turns = Turns(quiet_min_s=0.05, quiet_max_s=0.5)
-    turns.ask(0, 0.0)
+    turns.ask(0, 0.99)
     turns.answer(10, 1.0)
     assert not turns.ask(100, 1.0)
     assert turns.rule.wake_at == 1.05
@@ -227,3 +228,45 @@ def test_complete_answer_is_enough_although_octets_are_unacknowledged() -> None:
     turns.ask(0, 0.0)
     turns.answer(100, 1.0)
     assert turns.ask(100, 1.0, delivered_at=NEVER)
+
+
+def test_a_response_that_began_late_is_waited_for_as_long_again() -> None:
+    """A target that thought for 300 ms before its first octet may do so before the next."""
+    turns = Turns()
+    turns.ask(0, 0.0)
+    turns.answer(10, 0.3)
+    assert not turns.ask(100, 0.3)
+    assert turns.rule.wake_at == 0.6
+    turns.answer(100, 0.5)
+    assert turns.ask(100, 0.5)
+    turns.answer(110, 0.501)
+    assert not turns.ask(200, 0.501)
+    assert turns.rule.wake_at > 0.5 + 3 * 0.2, "the pause of the turn before counts"
+
+
+def test_pauses_of_other_sessions_count() -> None:
+    """A session that has seen no pause waits as long as the target's pauses elsewhere suggest, for a while."""
+    pauses = TargetPauses(1.0)
+    first, second = Turns(pauses=pauses), Turns(pauses=pauses)
+    first.ask(0, 0.0)
+    first.answer(10, 0.001)
+    first.answer(20, 0.101)
+    second.ask(0, 0.2)
+    second.answer(10, 0.201)
+    assert not second.ask(100, 0.201)
+    assert 0.201 + 0.29 < second.rule.wake_at < 0.201 + 0.31
+    third = Turns(pauses=pauses)
+    third.ask(0, 600.0)
+    third.answer(10, 600.001)
+    assert not third.ask(100, 600.001)
+    assert third.rule.wake_at < 600.02, "ten minutes later it is forgotten"
+
+
+def test_a_server_that_speaks_by_itself_does_not_slow_down_others() -> None:
+    """A gap longer than the limit is no pause inside a response."""
+    pauses = TargetPauses(1.0)
+    pauses.note(30.0, 0.0)
+    assert pauses.longest_s(0.0) == 0.0
+    pauses.note(0.5, 0.0)
+    pauses.note(0.1, 1.0)
+    assert 0.4 < pauses.longest_s(1.0) <= 0.5

@@ -79,7 +79,7 @@ def test_greeting_in_one_flush_with_the_syn_ack() -> None:
 )
 def test_segments_fit_the_targets_mss(offered: int, limit: int, expected: int) -> None:
     """No segment is larger than the target's MSS (536 if it names none) and our own limit."""
-    scene = Scene(max_segment_bytes=limit)
+    scene = Scene(mtu_bytes=limit + 40)
     flow(scene, 5000, mss=offered)
     sizes = [size for _, size in payloads(scene.sent())]
     assert max(sizes) == expected

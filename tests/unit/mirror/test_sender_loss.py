@@ -119,3 +119,52 @@ def test_fin_is_retransmitted() -> None:
     assert packets and all(packet.flags == FIN | ACK and packet.position == 3 for packet in packets)
     target.fin(acked=4)
     assert scene.outcomes() == {"mirrored": 1}
+
+
+def sizes_until_answer(scene: Scene, seconds: float) -> list[int]:
+    """Return the sizes of the data segments that are sent while nobody answers."""
+    scene.passes(seconds)
+    return [size for _, size in payloads(scene.sent())]
+
+
+def test_segments_that_vanish_are_tried_smaller() -> None:
+    """Two time-outs of one size lead to the next smaller common MTU, down to 576."""
+    scene = Scene()
+    flow(scene, 1460, mss=1460)
+    assert sizes_until_answer(scene, 0) == [1460]
+    sizes = sizes_until_answer(scene, 60)
+    assert [size for size in (1460, 1360, 1240, 984, 536) if size in sizes] == [1460, 1360, 1240, 984, 536]
+    assert [size for size in sizes if size > 1460] == []
+
+
+def test_the_size_that_arrives_is_learnt_for_the_target() -> None:
+    """Further sessions use it at once; acknowledgements of small segments alone teach nothing."""
+    scene = Scene()
+    small = flow(scene, 200, mss=1460)
+    scene.sent()
+    small.acks(200)
+    target = flow_on(scene, 40001, 3000)
+    sizes_until_answer(scene, 1.0)
+    target.acks(1360)
+    scene.sent()
+    later = flow_on(scene, 40002, 3000)
+    assert [size for _, size in payloads(scene.sent())] == [1360, 1360, 280]
+    later.acks(3000)
+    assert scene.outcomes() == {"active": 3}
+
+
+def test_a_segment_that_is_small_already_is_not_cut() -> None:
+    """A lost request of a few octets says nothing about the path."""
+    scene = Scene()
+    target = flow(scene, 300, mss=1460)
+    assert set(sizes_until_answer(scene, 2)) == {300}
+    target.acks(300)
+    flow_on(scene, 40001, 2000)
+    assert [size for _, size in payloads(scene.sent())] == [1460, 540]
+
+
+def flow_on(scene: Scene, port: int, size: int) -> Target:
+    """Return the target of another session that is open and has sent what it may of `size` octets."""
+    scene.client(port=port).opens().says(b"d" * size)
+    scene.sent()
+    return scene.target().accepts(mss=1460)

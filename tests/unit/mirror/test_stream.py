@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copytool.mirror.stream import MAX_HELD_PIECES, ClientStream
-from copytool.wire.segment import ACK, FIN, SYN, Segment, build_segment, parse_segment
+from copytool.mirror.stream import MAX_HELD_PIECES, MAX_URGENT, ClientStream, Piece
+from copytool.wire.segment import ACK, FIN, SYN, URG, Segment, build_segment, parse_segment
 from copytool.wire.seq import SEQ_MASK
 
 ADDRESS = bytes(4)
@@ -23,14 +23,17 @@ class Captured:
     def __init__(self, isn: int = 0) -> None:
         self.isn = isn
         self.stream = ClientStream(isn)
-        self.pieces: list[tuple[bytes, int]] = []
+        self.pieces: list[Piece] = []
         self.fed = 0
 
-    def feed(self, position: int, payload: bytes = b"", flags: int = ACK, seen: int = 0, cut: int = 0) -> None:
-        """A segment was captured; the last `cut` octets of its payload were not."""
+    def feed(
+        self, position: int, payload: bytes = b"", flags: int = ACK, seen: int = 0, cut: int = 0, urgent: int = 0
+    ) -> None:
+        """A segment was captured; the last `cut` octets of its payload were not. `urgent` is its urgent pointer."""
+        flags |= URG if urgent else 0
         seq = (self.isn + 1 + position) & SEQ_MASK
         ack = (BASE + seen) & SEQ_MASK if flags & ACK else 0
-        packet = build_segment(ADDRESS, ADDRESS, 1, 2, seq, ack, flags, 0, b"", payload)
+        packet = build_segment(ADDRESS, ADDRESS, 1, 2, seq, ack, flags, 0, b"", payload, urgent)
         view = memoryview(packet)[: len(packet) - cut]
         segment = Segment()
         assert parse_segment(segment, view) == 0
@@ -41,7 +44,7 @@ class Captured:
     @property
     def octets(self) -> bytes:
         """Everything delivered so far."""
-        return b"".join(octets for octets, _ in self.pieces)
+        return b"".join(octets for octets, _, _ in self.pieces)
 
     @property
     def accounted(self) -> int:
@@ -212,7 +215,7 @@ def test_held_pieces_sent_again_are_not_held_twice() -> None:
 
 def seen_of(captured: Captured) -> list[int]:
     """Return the `seen` of each piece."""
-    return [seen for _, seen in captured.pieces]
+    return [seen for _, seen, _ in captured.pieces]
 
 
 def test_seen_counts_from_the_first_acknowledgement() -> None:
@@ -242,7 +245,7 @@ def test_seen_belongs_to_the_segment_not_to_its_arrival() -> None:
     captured.feed(0)
     captured.feed(3, b"two", seen=100)
     captured.feed(0, b"one", seen=0)
-    assert captured.pieces == [(b"one", 0), (b"two", 100)]
+    assert captured.pieces == [(b"one", 0, False), (b"two", 100, False)]
     assert captured.stream.seen == 100
 
 
@@ -252,3 +255,75 @@ def test_fin_carries_seen() -> None:
     captured.feed(0, b"abc")
     captured.feed(3, b"", ACK | FIN, seen=50)
     assert captured.stream.fin_seen == 50
+
+
+def test_an_acknowledgement_from_behind_shows_a_hole() -> None:
+    """When data was not captured, the number of a later pure acknowledgement tells, and how much is missing."""
+    captured = Captured()
+    captured.feed(0, b"abc")
+    assert not captured.stream.has_hole
+    captured.feed(10)
+    assert captured.stream.has_hole
+    assert captured.stream.missing_bytes == 7
+    captured.feed(5, b"fg")
+    assert captured.stream.missing_bytes == 5
+    captured.feed(3, b"defghij")
+    assert not captured.stream.has_hole
+
+
+@pytest.mark.parametrize("position", [-1, 0, 2, -(2**31), 2**30 + 10])
+def test_numbers_that_prove_nothing(position: int) -> None:
+    """A keep-alive probe, an old segment and a number outside any window are no holes."""
+    captured = Captured()
+    captured.feed(0, b"abc")
+    captured.feed(position)
+    assert not captured.stream.has_hole
+
+
+def test_acknowledgements_behind_the_fin_are_no_holes() -> None:
+    """A client that has closed acknowledges with the number behind its FIN."""
+    captured = Captured()
+    captured.feed(0, b"abc", ACK | FIN)
+    captured.feed(4)
+    assert captured.stream.finished and not captured.stream.has_hole
+
+
+def test_a_fin_that_was_not_captured_is_a_hole() -> None:
+    """What comes with the number behind an uncaptured FIN shows that something is missing."""
+    captured = Captured()
+    captured.feed(0, b"abc")
+    captured.feed(4)
+    assert captured.stream.has_hole and captured.stream.missing_bytes == 1
+
+
+def marks(captured: Captured) -> list[tuple[bytes, bool]]:
+    """Return the pieces without what the client had seen."""
+    return [(octets, urgent) for octets, _, urgent in captured.pieces]
+
+
+def test_pieces_end_behind_urgent_octets() -> None:
+    """The octet before the urgent pointer ends a piece that says so."""
+    captured = Captured()
+    captured.feed(0, b"abXcd", urgent=3)
+    captured.feed(5, b"Y", urgent=1)
+    assert marks(captured) == [(b"abX", True), (b"cd", False), (b"Y", True)]
+
+
+def test_an_urgent_octet_may_be_announced_early_and_come_late() -> None:
+    """The pointer may lead beyond the segment, repeat, and come out of order; the wrap of numbers changes nothing."""
+    captured = Captured(SEQ_MASK - 4)
+    captured.feed(2, b"cd", urgent=4)
+    captured.feed(0, b"ab", urgent=6)
+    captured.feed(0, b"ab", urgent=2)
+    captured.feed(4, b"efg")
+    assert marks(captured) == [(b"ab", False), (b"cd", False), (b"ef", True), (b"g", False)]
+
+
+def test_urgent_octets_ahead_are_bounded() -> None:
+    """A client that announces without end makes nothing grow; what does not fit is delivered as ordinary octets."""
+    captured = Captured()
+    for ahead in range(1, 100):
+        captured.feed(0, b"", urgent=ahead * 2)
+    captured.feed(0, bytes(200))
+    assert sum(urgent for _, urgent in marks(captured)) == MAX_URGENT
+    assert len(captured.octets) == 200

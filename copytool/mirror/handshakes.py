@@ -1,0 +1,57 @@
+"""SYNs whose connections the online service has not been seen to accept yet.
+
+What it refuses must not reach the target, and neither must a flood of SYNs that it answers with cookies.
+"""
+
+from __future__ import annotations
+
+from ..wire.segment import ACK, RST, Segment, parse_segment
+from ..wire.seq import seq_diff
+from .client import ClientKey
+
+__all__ = ["MAX_HANDSHAKES", "Handshakes"]
+
+MAX_HANDSHAKES = 65536
+"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then count as midstream."""
+
+_MAX_SYN = 2048  # headers, and what a SYN with TCP Fast Open may carry
+_MAX_FIRST_FLIGHT = 1 << 20  # the handshake's last packet may be lost, and some of the data behind it
+
+
+class Handshakes:
+    """The newest SYN of each client address and port. `syn` and `packet`: the one that complete() found, parsed."""
+
+    __slots__ = ("_syns", "packet", "syn")
+
+    def __init__(self) -> None:
+        self._syns: dict[ClientKey, bytes] = {}
+        self.syn = Segment()
+        self.packet = memoryview(b"")
+
+    def __contains__(self, key: ClientKey) -> bool:
+        return key in self._syns
+
+    def note(self, key: ClientKey, packet: memoryview) -> None:
+        """Keep a SYN until the client's next segment shows that the online service accepted the connection."""
+        syns = self._syns
+        syns.pop(key, None)
+        while len(syns) >= MAX_HANDSHAKES:
+            del syns[next(iter(syns))]
+        syns[key] = bytes(packet[:_MAX_SYN])
+
+    def complete(self, key: ClientKey, segment: Segment) -> bool:
+        """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept."""
+        packet = memoryview(self._syns[key])
+        syn = self.syn
+        parse_segment(syn, packet)
+        if segment.flags & RST or not segment.flags & ACK:
+            return False
+        if not 0 < seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
+            return False
+        self.packet = packet
+        del self._syns[key]
+        return True
+
+    def discard(self, key: ClientKey) -> None:
+        """Forget the SYN: the client has given up."""
+        self._syns.pop(key, None)

@@ -1,0 +1,46 @@
+"""How much payload fits into a packet to one target, learnt from the route and from packets that vanish.
+
+Nobody tells copy when a packet is too large for a link in the middle: the router's ICMP message goes to the client
+network. So a segment that stays unacknowledged again and again is sent in smaller pieces (RFC 4821, section 7.7), and
+when such a piece is acknowledged, all sessions to that target use this size.
+"""
+
+from __future__ import annotations
+
+__all__ = ["PathLimit"]
+
+_MTUS = (1400, 1280, 1024, 576)
+_FORGET_S = 600.0  # RFC 4821, section 7.3: try the larger size again after ten minutes
+
+
+class PathLimit:
+    """The payload limit towards one target address; `header_bytes` are those of IP and TCP without options."""
+
+    __slots__ = ("_configured", "_header_bytes", "_learnt", "_learnt_until", "payload_bytes")
+
+    def __init__(self, header_bytes: int, configured_mtu_bytes: int) -> None:
+        self._header_bytes = header_bytes
+        self._configured = configured_mtu_bytes - header_bytes
+        self._learnt = 0
+        self._learnt_until = 0.0
+        self.payload_bytes = self._configured
+
+    def set_route(self, mtu_bytes: int, now: float) -> None:
+        """Take in the route's MTU, and forget what was learnt long ago."""
+        limit = min(self._configured, mtu_bytes - self._header_bytes)
+        if self._learnt and now >= self._learnt_until:
+            self._learnt = 0
+        self.payload_bytes = min(limit, self._learnt) if self._learnt else limit
+
+    def smaller(self, payload_bytes: int) -> int:
+        """Return the next smaller payload worth trying, or `payload_bytes` if there is none."""
+        for mtu in _MTUS:
+            if mtu - self._header_bytes < payload_bytes:
+                return mtu - self._header_bytes
+        return payload_bytes
+
+    def learn(self, payload_bytes: int, now: float) -> None:
+        """Packets with more payload than this vanish, and with this much they arrive."""
+        self._learnt = payload_bytes
+        self._learnt_until = now + _FORGET_S
+        self.payload_bytes = min(self.payload_bytes, payload_bytes)

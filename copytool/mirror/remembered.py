@@ -1,0 +1,41 @@
+"""Connections that are not mirrored, or not any more, and would be counted twice if they were forgotten."""
+
+from __future__ import annotations
+
+from .client import ClientKey
+
+__all__ = ["MAX_REMEMBERED", "Remembered"]
+
+MAX_REMEMBERED = 65536
+"""The oldest go first."""
+
+
+class Remembered:
+    """Why the newest connection of a client address and port is ignored, and its ISN (-1 where it is not known)."""
+
+    __slots__ = ("_entries",)
+
+    def __init__(self) -> None:
+        self._entries: dict[ClientKey, tuple[str, int]] = {}
+
+    def note(self, key: ClientKey, reason: str, isn: int) -> None:
+        """Remember a connection."""
+        entries = self._entries
+        entries.pop(key, None)
+        while len(entries) >= MAX_REMEMBERED:
+            del entries[next(iter(entries))]
+        entries[key] = (reason, isn)
+
+    def reason(self, key: ClientKey) -> str:
+        """Return why the connection is ignored, or ""."""
+        entry = self._entries.get(key)
+        return entry[0] if entry is not None else ""
+
+    def is_isn(self, key: ClientKey, isn: int) -> bool:
+        """Return whether the remembered connection began with this ISN."""
+        entry = self._entries.get(key)
+        return entry is not None and entry[1] == isn
+
+    def discard(self, key: ClientKey) -> None:
+        """Forget a connection: its ports have a newer one."""
+        self._entries.pop(key, None)

@@ -1,0 +1,77 @@
+"""How far the target's response has come, and when the mirror acknowledges it. Nobody reads the octets themselves."""
+
+from __future__ import annotations
+
+from ..link.records import ResponseRecord
+from ..wire.segment import FIN, SYN
+from ..wire.seq import SEQ_MASK, seq_diff
+from .timers import NEVER
+
+__all__ = ["ResponseSide"]
+
+_MAX_JUMP = 1 << 30  # no window can be larger (RFC 7323, section 2.3)
+
+
+class ResponseSide:
+    """The receiving half of a mirrored session's TCP endpoint.
+
+    received: response octets including the target's FIN. finished: the FIN came. ack_at: when an acknowledgement is
+    due, NEVER if none is. The newest octet is acknowledged even over a hole.
+    """
+
+    __slots__ = ("_acked_to", "_delayed_ack_s", "_irs", "_unacked_segments", "ack_at", "finished", "received")
+
+    def __init__(self, delayed_ack_s: float) -> None:
+        self._delayed_ack_s = delayed_ack_s
+        self._irs = 0
+        self._acked_to = 0
+        self._unacked_segments = 0
+        self.received = 0
+        self.finished = False
+        self.ack_at = NEVER
+
+    def open(self, irs: int, now: float) -> None:
+        """The target's SYN has the number `irs`; the handshake's third packet is due."""
+        self._irs = irs
+        self.ack_at = now
+
+    @property
+    def newest(self) -> int:
+        """The number behind the newest response octet: RCV.NXT."""
+        return (self._irs + 1 + self.received) & SEQ_MASK
+
+    @property
+    def acknowledged(self) -> int:
+        """The number that was acknowledged last."""
+        return (self._irs + 1 + self._acked_to) & SEQ_MASK
+
+    def acknowledge(self) -> int:
+        """Return the number to acknowledge, and take it as sent."""
+        self._acked_to = self.received
+        self._unacked_segments = 0
+        self.ack_at = NEVER
+        return self.newest
+
+    def receive(self, record: ResponseRecord, now: float) -> bool:
+        """Take in how far the response has come; return whether that is possible at all."""
+        newer = seq_diff(record.end, self.newest)
+        if newer > _MAX_JUMP:
+            return False
+        if newer > 0:
+            self.received += newer
+            self._unacked_segments += record.data_segments
+            if record.flags & FIN:
+                self.finished = True
+            due = now if self.finished or self._unacked_segments >= 2 else now + self._delayed_ack_s
+            self.ack_at = min(self.ack_at, due)
+        elif newer < 0 or record.data_segments or record.flags & SYN:
+            self.ack_at = now  # a retransmission or a keep-alive probe: our acknowledgement was lost or is wanted
+        return True
+
+    def is_expected(self, seq: int) -> bool:
+        """Return whether an RST with this number is one the target would send (RFC 5961, section 3.2)."""
+        return seq in (self.acknowledged, self.newest)
+
+    def is_plausible(self, seq: int) -> bool:
+        """Return whether `seq` lies in the window that was offered."""
+        return 0 <= seq_diff(seq, self.acknowledged) < _MAX_JUMP

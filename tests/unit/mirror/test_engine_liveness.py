@@ -1,0 +1,153 @@
+"""Silent clients: the online host's kernel is asked whether their connections still exist."""
+
+from __future__ import annotations
+
+import itertools
+
+from copytool.mirror import engine as engine_module
+from copytool.mirror.client import ClientConnection
+
+from .playbook import RST, Scene
+
+
+def asked(scene: Scene) -> list[ClientConnection]:
+    """Return the connections the engine asks about."""
+    connections = []
+    while (connection := scene.engine.next_check()) is not None:
+        connections.append(connection)
+    return connections
+
+
+def answer(scene: Scene, seconds: float, is_open: bool, saw_drops: bool = False) -> list[float]:
+    """Let time pass, answer every question alike; return when it was asked."""
+    times = []
+    end = scene.now + seconds
+    while scene.now < end:
+        scene.passes(0.1)
+        for connection in asked(scene):
+            times.append(round(scene.now, 1))
+            connection.checked(is_open, saw_drops, scene.now)
+            scene.collect()
+    return times
+
+
+def test_a_client_that_speaks_is_not_asked_about() -> None:
+    """Questions come after five seconds of silence only."""
+    scene = Scene()
+    client, _ = scene.opened()
+    for _ in range(30):
+        client.says(b"x")
+        assert answer(scene, 1.0, True) == []
+
+
+def test_an_idle_connection_is_asked_about_less_and_less_often() -> None:
+    """Five seconds, ten, twenty … up to a minute: ten thousand idle clients cost next to nothing."""
+    scene = Scene()
+    scene.opened()
+    times = answer(scene, 600.0, True)
+    gaps = [round(after - before) for before, after in itertools.pairwise(times)]
+    assert round(times[0]) == 5
+    assert gaps[:4] == [5, 10, 20, 40]
+    assert set(gaps[4:]) == {60}
+    assert scene.outcomes() == {"active": 1}
+
+
+def test_a_connection_that_the_service_reset_is_reset_at_the_target() -> None:
+    """It ends like one that the client has reset, after its bytes, and not before it was gone twice."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    scene.passes(0.01)
+    target.acks(3)
+    times = answer(scene, 8.0, False)
+    assert len(times) == 2 and 0.9 < times[1] - times[0] < 1.2
+    assert scene.outcomes() == {"mirrored": 1}
+    assert scene.sent()[-1].flags & RST
+
+
+def test_a_segment_in_between_shows_that_it_was_not_gone() -> None:
+    """What the kernel has forgotten may still lie in the capture ring."""
+    scene = Scene()
+    client, _ = scene.opened()
+    answer(scene, 5.5, False)
+    client.says(b"abc")
+    assert answer(scene, 3.0, False) == []
+    assert scene.outcomes() == {"active": 1}
+
+
+def test_gone_and_then_open_is_open() -> None:
+    """The second answer counts."""
+    scene = Scene()
+    scene.opened()
+    answer(scene, 5.5, False)
+    answer(scene, 60.0, True)
+    assert scene.outcomes() == {"active": 1}
+
+
+def test_gone_after_drops_is_a_capture_gap() -> None:
+    """When the kernel has lost packets, nobody knows what the client sent last."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    target.acks(3)
+    answer(scene, 8.0, False, saw_drops=True)
+    assert scene.outcomes() == {"capture_gap": 1}
+    assert scene.sent()[-1].flags & RST
+    assert "not captured" in scene.events()[0].reason
+
+
+def test_gone_with_a_hole_is_a_capture_gap() -> None:
+    """A hole that the client cannot fill any more needs no further waiting."""
+    scene = Scene()
+    client, _ = scene.opened()
+    client.segment(0x10, 5, b"later")
+    answer(scene, 8.0, False)
+    assert scene.outcomes() == {"capture_gap": 1}
+
+
+def test_a_client_that_has_closed_is_not_asked_about() -> None:
+    """Its session waits for the target."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc").fin()
+    target.acks(4)
+    assert answer(scene, 30.0, False) == []
+    assert scene.outcomes() == {"active": 1}
+
+
+def test_gone_after_its_fin_changes_nothing() -> None:
+    """An answer that comes when the FIN was captured meanwhile is late."""
+    scene = Scene()
+    client, _ = scene.opened()
+    scene.passes(5.1)
+    (connection,) = asked(scene)
+    connection.checked(False, False, scene.now)
+    scene.passes(1.2)
+    client.fin()
+    scene.passes(2)
+    connection.checked(False, False, scene.now)
+    assert scene.outcomes() == {"active": 1}
+
+
+def test_drops_count_from_their_time() -> None:
+    """A connection that began after the drops is not concerned."""
+    scene = Scene()
+    assert not scene.engine.saw_drops_since(0.0)
+    scene.passes(10)
+    scene.engine.note_drops(scene.now)
+    assert scene.engine.saw_drops_since(9.0)
+    assert not scene.engine.saw_drops_since(10.5)
+
+
+def test_questions_are_bounded(monkeypatch: object) -> None:
+    """A caller that never asks makes nothing grow, and the questions come again."""
+    monkeypatch.setattr(engine_module, "MAX_CHECKS", 3)  # type: ignore[attr-defined]
+    scene = Scene()
+    for port in range(40000, 40005):
+        scene.client(port=port).opens()
+    for target in scene.targets():
+        target.accepts()
+    scene.passes(6)
+    assert len(asked(scene)) == 3
+    scene.passes(60)
+    assert len(asked(scene)) == 3

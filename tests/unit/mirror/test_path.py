@@ -1,0 +1,36 @@
+"""The payload limit of a path: from the route, and learnt from what vanishes."""
+
+from __future__ import annotations
+
+from copytool.mirror.path import PathLimit
+
+
+def test_route_and_configuration_bound_the_payload() -> None:
+    """The smaller MTU counts, without the headers."""
+    path = PathLimit(40, 1500)
+    assert path.payload_bytes == 1460
+    path.set_route(9000, 0.0)
+    assert path.payload_bytes == 1460
+    path.set_route(1400, 0.0)
+    assert path.payload_bytes == 1360
+
+
+def test_sizes_to_try() -> None:
+    """Each is the next smaller common MTU; below the smallest there is none."""
+    path = PathLimit(60, 1500)
+    sizes = [path.payload_bytes]
+    while path.smaller(sizes[-1]) < sizes[-1]:
+        sizes.append(path.smaller(sizes[-1]))
+    assert sizes == [1440, 1340, 1220, 964, 516]
+
+
+def test_what_was_learnt_is_kept_for_ten_minutes() -> None:
+    """The route's MTU does not undo it before; afterwards the larger size is tried again."""
+    path = PathLimit(40, 1500)
+    path.learn(1240, 100.0)
+    path.set_route(1500, 600.0)
+    assert path.payload_bytes == 1240
+    path.set_route(1000, 601.0)
+    assert path.payload_bytes == 960
+    path.set_route(1500, 700.0)
+    assert path.payload_bytes == 1460
