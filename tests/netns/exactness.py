@@ -25,12 +25,12 @@ def assert_exact(network: Network, *reports: dict[str, Any], timeout_s: float = 
 
     wait_until(all_ended, "every session has ended", timeout_s)
     outcomes = {outcome: number for outcome, number in last["sessions"]["outcomes"].items() if number}
-    assert outcomes == {"mirrored": count}
+    assert outcomes == {"mirrored": count}, f"{outcomes}; {last['bytes']}; {last['mirror']}; {last['capture']}"
     network.wait_for_sessions("target", count)
     network.wait_for_sessions("online", count)
     assert network.multiset("online") == sent
     assert network.multiset("target") == sent
-    assert last["imbalance"] == []
+    assert last["imbalance"] == [], last["imbalance"]
     assert last["bytes"]["delivered"] == sum(report["bytes"] for report in reports)
     assert network.watch.mirrored_syns() >= count, "the observer sees no mirrored sessions"
     return last

@@ -24,6 +24,7 @@ _SO_ATTACH_FILTER = 26
 _SOL_PACKET, _PACKET_STATISTICS = 263, 6
 _ETH_P_ALL = 3
 _LINKTYPE_ETHERNET = 1
+_SKF_AD_VLAN_TAG, _SKF_AD_VLAN_TAG_PRESENT = 0xFFFFF000 + 44, 0xFFFFF000 + 48
 _SNAP_BYTES = 128
 
 
@@ -64,13 +65,14 @@ def send_frame(namespace: str, interface: str, frame: bytes) -> None:
 class Tap:
     """Counts the packets on one interface that match a libpcap expression, and keeps the first of them.
 
-    The words `inbound` and `outbound` in the expression mean as seen from the namespace of the interface.
+    The words `inbound` and `outbound` in the expression mean as seen from the namespace of the interface. With `vlan`
+    only packets match that arrive with that tag, which the kernel has put aside before filters see the packet.
     """
 
-    def __init__(self, namespace: str, interface: str, expression: str) -> None:
+    def __init__(self, namespace: str, interface: str, expression: str, vlan: int = 0) -> None:
         self._packets = 0
         self._summaries: list[str] = []
-        self._socket = in_namespace(namespace, lambda: _open(interface, expression))
+        self._socket = in_namespace(namespace, lambda: _open(interface, expression, vlan))
 
     def count(self) -> int:
         """Return how many packets have matched so far, those included that no buffer had room for."""
@@ -95,15 +97,31 @@ class Tap:
         self._socket.close()
 
 
-def _open(interface: str, expression: str) -> socket.socket:
+def _open(interface: str, expression: str, vlan: int) -> socket.socket:
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing arrives before bind()
     try:
         program = compile_filter(expression, linktype=_LINKTYPE_ETHERNET)
-        length, instructions = program.bf_len, ctypes.cast(program.bf_insns, ctypes.c_void_p).value
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HxxxxxxQ", length, instructions or 0))
+        code = (_only_tagged(vlan) if vlan else b"") + ctypes.string_at(program.bf_insns, program.bf_len * 8)
+        buffer = ctypes.create_string_buffer(code, len(code))
+        words = struct.pack("HxxxxxxQ", len(code) // 8, ctypes.addressof(buffer))
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, words)
         sock.setblocking(False)
         sock.bind((interface, _ETH_P_ALL))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def _only_tagged(vlan: int) -> bytes:
+    """Return BPF instructions that reject packets without this tag and go on with the next instruction for others."""
+    load, mask, equal, leave = 0x20, 0x54, 0x15, 0x06  # ld, and, jeq, ret
+    program = (
+        (load, 0, 0, _SKF_AD_VLAN_TAG_PRESENT),
+        (equal, 0, 3, 1),
+        (load, 0, 0, _SKF_AD_VLAN_TAG),
+        (mask, 0, 0, 0xFFF),
+        (equal, 1, 0, vlan),
+        (leave, 0, 0, 0),
+    )
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
