@@ -107,7 +107,7 @@ class ClientConnection:
             return
         stream = self.stream
         duplicate = stream.duplicate_bytes
-        beyond_fin = stream.beyond_fin_bytes
+        unread = stream.unread_bytes
         next_seq = stream.next_seq
         held_pieces = stream.held_pieces
         was_finished = stream.finished
@@ -120,7 +120,7 @@ class ClientConnection:
             return
         self._counters.pieces += stream.held_pieces - held_pieces
         self._counters.duplicate += stream.duplicate_bytes - duplicate
-        self._counters.discarded += stream.beyond_fin_bytes - beyond_fin
+        self._counters.discarded += stream.unread_bytes - unread
         for piece in pieces:
             self._counters.accepted += len(piece[0])
             for session in self.sessions:
@@ -162,7 +162,9 @@ class ClientConnection:
         full = self._owner.buffers_are_full()
         for session in self.sessions[:]:
             session.active_at = now
-            if held > limit or session.footprint > limit:
+            if held > limit:
+                session.end("capture_gap", now, f"{self._missing_text()}, and the buffer is full")
+            elif session.footprint > limit:
                 session.end("shed_memory", now, "the session buffer is full")
             elif full and (held or session.buffered):
                 session.end("shed_memory", now, "the total buffer is full")

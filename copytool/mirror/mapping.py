@@ -127,8 +127,10 @@ class ClientNetwork:
         return None
 
     def _address(self, index: int, size: int) -> bytes:
-        for first, count in self._ranges[size]:
-            if index < count:
-                return (first + index).to_bytes(size, "big")
+        """Return the address number `index`, which is less than the total."""
+        ranges = iter(self._ranges[size])
+        first, count = next(ranges)
+        while index >= count:
             index -= count
-        raise IndexError(index)
+            first, count = next(ranges)
+        return (first + index).to_bytes(size, "big")

@@ -204,9 +204,7 @@ class Sender:
         size = min(wanted, self._segment_size())
         if window >= size:
             return size
-        if window >= self._window_max // 2 or (in_flight == 0 and window > 0 and window >= wanted):
-            return max(window, 0)
-        return 0
+        return window if 0 < self._window_max <= 2 * window else 0
 
     def _segment_size(self) -> int:
         limit = min(self._target_mss, self._path.payload_bytes)
@@ -293,7 +291,7 @@ class Sender:
         if self._una < data_end:
             limit = self._segment_size() if self._window else 1  # only a probe goes into a closed window
             self._send_data(min(limit, data_end - self._una), data_end, now)
-        elif self._buffer.finished:
+        else:
             self._emit(FIN | ACK, data_end)
             self._counters.retransmissions += 1
             self._advance(data_end + 1, now)
@@ -303,10 +301,9 @@ class Sender:
         """Send one octet into a closed window so that the target repeats its window (RFC 9293, 3.8.6.1)."""
         data_end = self._buffer.end
         self._persist_at = NEVER
-        if self._next < data_end and self._una == self._next:
-            self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
-            self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
-            self._send_data(max(min(self._window, self._segment_size(), data_end - self._next), 1), data_end, now)
+        self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
+        self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
+        self._send_data(max(min(self._window, self._segment_size(), data_end - self._next), 1), data_end, now)
 
     # -- receiving ------------------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ class ClientStream:
     next_seq: the next in-order sequence number. held_bytes: octets waiting behind a hole. finished: the FIN is in
     order. seen: response octets the client has acknowledged; fin_seen: those it had seen with its FIN. missing_bytes:
     octets that the client must have sent, because later numbers were captured, and that were not captured.
-    duplicate_bytes: octets captured again. beyond_fin_bytes: octets behind the FIN, which nobody reads.
+    duplicate_bytes: octets captured again. unread_bytes: octets that nobody reads, behind the FIN or outside any window.
     """
 
     __slots__ = (
@@ -40,13 +40,13 @@ class ClientStream:
         "_highest",
         "_response_base",
         "_urgent",
-        "beyond_fin_bytes",
         "duplicate_bytes",
         "fin_seen",
         "finished",
         "held_bytes",
         "next_seq",
         "seen",
+        "unread_bytes",
     )
 
     def __init__(self, isn: int) -> None:
@@ -55,7 +55,7 @@ class ClientStream:
         self.finished = False
         self.fin_seen = 0
         self.duplicate_bytes = 0
-        self.beyond_fin_bytes = 0
+        self.unread_bytes = 0
         self._fin_seq = -1
         self._held: list[tuple[int, bytes, int]] = []
         self._highest = self.next_seq
@@ -88,6 +88,9 @@ class ClientStream:
         pieces: list[Piece] = []
         length = segment.captured_len
         seq = (segment.seq + ((segment.flags & SYN) >> 1)) & SEQ_MASK  # TCP Fast Open sends data with the SYN
+        if seq_diff(seq, self.next_seq) >= _MAX_AHEAD:
+            self.unread_bytes += length
+            return pieces
         if segment.flags & FIN and length == segment.payload_len and self._fin_seq < 0:
             self._note_fin((seq + length) & SEQ_MASK, seen)
         self._note_sent((seq + segment.payload_len) & SEQ_MASK)
@@ -95,7 +98,7 @@ class ClientStream:
             self._note_urgent((seq + segment.urgent) & SEQ_MASK)
         if length and self._fin_seq >= 0:
             inside = min(max(seq_diff(self._fin_seq, seq), 0), length)
-            self.beyond_fin_bytes += length - inside
+            self.unread_bytes += length - inside
             length = inside
         if length:
             start = segment.payload_start
@@ -106,9 +109,7 @@ class ClientStream:
 
     def _note_sent(self, end: int) -> None:
         """The client has sent everything before `end`, be it captured or not."""
-        if self._fin_seq >= 0:
-            end = self._fin_seq  # it acknowledges behind its FIN, and octets behind it are read by nobody
-        if 0 < seq_diff(end, self._highest) < _MAX_AHEAD:
+        if self._fin_seq < 0 and seq_diff(end, self._highest) > 0:  # behind its FIN it only acknowledges
             self._highest = end
 
     def _note_urgent(self, end: int) -> None:
@@ -129,7 +130,7 @@ class ClientStream:
             if seq_diff((piece[0] + size) & SEQ_MASK, fin_seq) > 0:
                 self._held.remove(piece)
                 self.held_bytes -= size
-                self.beyond_fin_bytes += size
+                self.unread_bytes += size
 
     def update_seen(self, segment: Segment) -> int:
         """Return how many response octets the client has seen; the first acknowledgement is the base."""
@@ -173,15 +174,12 @@ class ClientStream:
         urgent = self._urgent
         while urgent and (size := seq_diff(urgent[0], self.next_seq)) <= len(octets):
             del urgent[0]
-            if size > 0:
-                self.next_seq = (self.next_seq + size) & SEQ_MASK
-                pieces.append((octets[:size], seen, True))
-                octets = octets[size:]
+            self.next_seq = (self.next_seq + size) & SEQ_MASK
+            pieces.append((octets[:size], seen, True))
+            octets = octets[size:]
         if octets:
             self.next_seq = (self.next_seq + len(octets)) & SEQ_MASK
             pieces.append((octets, seen, False))
-        if seq_diff(self.next_seq, self._highest) > 0:
-            self._highest = self.next_seq
 
     def _hold(self, seq: int, payload: bytes, seen: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""

@@ -108,6 +108,9 @@ def test_refusal_closes_both_ends_with_the_reason() -> None:
     link.exchange()
     assert "another copy" in link.copy.closed_because
     assert not link.copy.established
+    link.intercept.refuse("again", link.now)
+    assert not link.intercept.data_to_send(), "a closed link says nothing more"
+    assert "another copy" in link.intercept.closed_because
 
 
 def test_closed_stays_closed() -> None:

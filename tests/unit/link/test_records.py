@@ -137,6 +137,13 @@ def test_counts_saturate() -> None:
     assert values(decoded) == values(record)
 
 
+def test_a_bare_segment_says_nothing_about_acknowledgements() -> None:
+    """Without ACK the number is void."""
+    record = merged(segment(7, 100, 0, size=1))
+    assert not record.flags & ACK
+    assert merged(segment(7, 100, 0, size=1), segment(9, 101, ACK)).ack == 101
+
+
 def test_reset_keeps_what_was_said_before() -> None:
     """An RST adds its number and leaves end and ack of the segments before it."""
     record = merged(segment(1000, 50, ACK, 100), segment(1100, 0, RST))

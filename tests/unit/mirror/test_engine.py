@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from copytool.mirror.outcome import OUTCOMES
+from copytool.mirror.stream import MAX_HELD_PIECES
+from copytool.mirror.timers import NEVER
 from copytool.wire.segment import ACK, FIN, PSH, RST
 
 from .playbook import CLIENT, Scene
@@ -179,3 +181,51 @@ def test_turns_are_requests() -> None:
     target.fin(acked=10)
     (event,) = scene.events()
     assert event.turns == 3
+
+
+def test_too_many_pieces_behind_a_hole_are_a_gap() -> None:
+    """A client that sends only every second octet makes nothing grow."""
+    scene = Scene()
+    client, _ = scene.opened()
+    for index in range(MAX_HELD_PIECES + 1):
+        client.segment(ACK, 1 + index * 2, b"x")
+    assert scene.outcomes() == {"capture_gap": 1}
+    assert "too many pieces" in scene.events()[0].reason
+    assert scene.engine.counters.pieces == 0
+
+
+def test_what_is_no_tcp_is_counted_and_dropped() -> None:
+    """Each packet that is no whole TCP segment has its reason."""
+    scene = Scene()
+    scene.engine.receive_segment(memoryview(b"\x45" + bytes(10)), 0.0)
+    assert scene.engine.counters.dropped["truncated"] == 1
+    assert not scene.engine.is_busy
+
+
+def test_status_has_the_counters() -> None:
+    """What `copytool status --json` shows adds up by itself."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc").segment(ACK, 5, b"f")
+    target.acks(2)
+    status = scene.engine.status()
+    size = status["bytes"]
+    assert status["sessions"]["seen"] == sum(status["sessions"]["outcomes"].values()) == 1
+    assert size["captured"] == size["accepted"] + size["duplicate"] + size["discarded"] + size["held"] == 4
+    assert size["queued"] == size["delivered"] + size["buffered"] == 3
+    assert scene.engine.is_busy is False
+
+
+def test_an_ended_session_takes_no_further_part() -> None:
+    """Whoever still holds it can do no harm."""
+    scene = Scene()
+    client, target = scene.opened()
+    session = next(scene.engine.sessions())
+    client.says(b"abc")
+    target.rst()
+    assert scene.outcomes() == {"target_reset": 1}
+    session.advance(scene.now)
+    session.handle_timer(scene.now)
+    session.end("mirrored", scene.now)
+    assert session.next_timer() == NEVER
+    assert scene.outcomes() == {"target_reset": 1}

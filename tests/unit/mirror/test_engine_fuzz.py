@@ -22,6 +22,7 @@ SEGMENTS = st.tuples(
     st.just("segment"),
     st.integers(0, 2),
     st.sampled_from([1000, 1000, 1005, 2**32 - 3]),
+    st.sampled_from([0, 0, 0, 1, 3, 40]),
     FLAGS,
     POSITIONS,
     SIZES,
@@ -34,10 +35,12 @@ ACCEPTS = st.tuples(st.just("accept"), st.integers(0, 5))
 ANSWERS = st.tuples(st.just("answer"), st.integers(0, 5), st.integers(0, 20), st.integers(0, 15))
 TIMES = st.tuples(st.just("time"), st.sampled_from([0.0, 0.001, 0.02, 0.3, 5.0, 31.0, 100.0]))
 FEEDBACK = st.tuples(st.just("feedback"), st.booleans())
+CHECKS = st.tuples(st.just("check"), st.booleans(), st.booleans())
 RAW_RECORD = st.tuples(st.just("record"), st.binary(min_size=RECORD_SIZE, max_size=RECORD_SIZE))
 RAW_PACKET = st.tuples(st.just("packet"), st.binary(max_size=80))
 STEPS = st.lists(
-    st.one_of(SEGMENTS, SEGMENTS, ACCEPTS, ANSWERS, RESPONSES, TIMES, FEEDBACK, RAW_RECORD, RAW_PACKET), max_size=40
+    st.one_of(SEGMENTS, SEGMENTS, ACCEPTS, ANSWERS, RESPONSES, TIMES, FEEDBACK, CHECKS, RAW_RECORD, RAW_PACKET),
+    max_size=40,
 )
 CONFIGS = st.fixed_dictionaries(
     {
@@ -45,6 +48,7 @@ CONFIGS = st.fixed_dictionaries(
         "max_sessions": st.sampled_from([2, 100]),
         "session_buffer_bytes": st.sampled_from([4000, 10**6]),
         "total_buffer_bytes": st.sampled_from([6000, 10**6]),
+        "join_midstream": st.booleans(),
         "idle_timeout_s": st.sampled_from([50.0, 7200.0]),
     }
 )
@@ -54,8 +58,8 @@ def take_step(scene: Scene, step: tuple) -> None:
     """Do one step of a script."""
     kind, *rest = step
     if kind == "segment":
-        port, isn, flags, position, size, seen = rest
-        Client(scene, port=40000 + port, isn=isn).segment(flags, position, b"x" * size, seen)
+        port, isn, urgent, flags, position, size, seen = rest
+        Client(scene, port=40000 + port, isn=isn).segment(flags, position, b"x" * size, seen, urgent=urgent)
     elif kind == "response":
         index, flags, position, acked, size, window = rest
         if scene.targets():
@@ -72,6 +76,9 @@ def take_step(scene: Scene, step: tuple) -> None:
         scene.passes(rest[0])
     elif kind == "feedback":
         scene.engine.set_feedback(rest[0], scene.now)
+    elif kind == "check":
+        while (connection := scene.engine.next_check()) is not None:
+            connection.checked(*rest, scene.now)
     elif kind == "record":
         for record in decode_records(rest[0]):
             scene.engine.receive_response(record, scene.now)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from copytool.mirror import remembered
 from copytool.mirror.mapping import ClientSelection
 from copytool.wire.segment import ACK, PSH, RST, SYN
 
@@ -159,7 +162,7 @@ def test_octets_behind_a_hole_count_for_the_buffer_limit() -> None:
         client.segment(ACK, 10 + index * 1000, b"x" * 1000)
     held, buffered = scene.engine.gauges()
     assert held + buffered <= 12_000
-    scene.outcomes()
+    assert scene.outcomes() == {"capture_gap": 1}
 
 
 def test_octets_behind_holes_count_for_the_total_limit() -> None:
@@ -289,3 +292,25 @@ def test_the_end_of_a_session_says_why() -> None:
     assert (event.outcome, event.reason) == ("capture_gap", "7 octets of the client's stream were not captured")
     assert (event.client_bytes, event.delivered_bytes, event.undelivered_bytes) == (3, 3, 0)
     assert (event.response_bytes, event.turns) == (20, 1)
+
+
+def test_port_reuse_after_a_reset_that_was_not_captured() -> None:
+    """A new handshake on the ports of an open connection shows that the old one is over."""
+    scene = Scene()
+    client, first = scene.opened()
+    client.says(b"abc")
+    scene.client(isn=2**31).opens().says(b"new")
+    second = scene.target().accepts()
+    first.acks(3)
+    assert scene.outcomes() == {"active": 1, "mirrored": 1}
+    second.acks(3)
+    assert scene.outcomes() == {"active": 1, "mirrored": 1}
+
+
+def test_remembered_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten, and counted again if it still speaks."""
+    monkeypatch.setattr(remembered, "MAX_REMEMBERED", 3)
+    scene = Scene()
+    for port in (1, 2, 3, 4, 1):
+        scene.client(port=port).says(b"abc")
+    assert scene.outcomes() == {"midstream_skipped": 5}

@@ -131,3 +131,14 @@ def test_watched_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         client.says(b"GET", seen=400)
     clients[0].says(b"GET", seen=400)
     assert scene.outcomes() == {"active": 10, "midstream_skipped": 1}
+
+
+def test_an_old_segment_does_not_move_the_mark_back() -> None:
+    """A retransmission of the last request changes nothing in where the next one begins."""
+    scene, client = joining()
+    client.says(b"GET 1", seen=0)
+    client.segment(ACK | PSH, 1000, b"GET 1", 0)
+    client.segment(ACK, 1000, seen=400)
+    scene.passes(0.05)
+    client.says(b"GET 2", seen=400)
+    assert scene.outcomes() == {"active": 1}

@@ -189,3 +189,53 @@ def test_packets_go_to_the_target_only() -> None:
     _, target = scene.opened()
     (session,) = scene.engine.sessions()
     assert session.key == (*target.mirror, TARGET, PORT)
+
+
+def test_a_small_window_from_the_beginning() -> None:
+    """Half of the largest window seen is worth a segment."""
+    scene = Scene()
+    scene.client().opens().says(b"d" * 2000)
+    target = scene.target()
+    target.window = 1000
+    target.accepts()
+    assert payloads(scene.sent()) == [(0, 1000)]
+    target.acks(1000)
+    assert payloads(scene.sent()) == [(1000, 1000)]
+
+
+def test_an_answer_to_the_syn_that_is_neither_syn_nor_rst_opens_nothing() -> None:
+    """A bare acknowledgement of our SYN is not the target's (RFC 9293, section 3.10.7.3)."""
+    scene = Scene()
+    scene.client().opens()
+    target = scene.target()
+    target.acks(0)
+    scene.sent()
+    scene.passes(1.1)
+    assert [packet.flags for packet in scene.sent()] == [SYN], "it is sent again"
+    target.accepts()
+    assert scene.outcomes() == {"active": 1}
+    assert next(scene.engine.sessions()).sender.rtt.smoothed_s == 0.0, "nobody knows which SYN was answered"
+
+
+def test_timers_of_a_closed_sender_do_nothing() -> None:
+    """A sender whose retransmissions are used up sends nothing more, whatever else was due."""
+    scene = Scene(data_retries=1, delayed_ack_s=0.6)
+    client, target = scene.opened()
+    client.says(b"abc")
+    scene.passes(0.1)
+    target.answers(10)
+    scene.sent()
+    scene.passes(30)
+    packets = scene.sent()
+    assert packets[-1].flags & RST
+    assert scene.outcomes() == {"target_stalled": 1}
+
+
+def test_expedite_without_anything_in_flight() -> None:
+    """A link that comes back makes an idle session send nothing."""
+    scene = Scene()
+    scene.opened()
+    scene.engine.set_feedback(False, scene.now)
+    scene.engine.set_feedback(True, scene.now)
+    scene.passes(1)
+    assert scene.sent() == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from copytool.link.records import ResponseRecord
 from copytool.wire.segment import ACK, RST, SYN
 
 from .playbook import CLIENT_ISN, Scene
@@ -145,3 +146,39 @@ def test_abort_resets_where_the_target_expects_it() -> None:
     scene.engine.shut_down(scene.now)
     (packet,) = scene.sent()
     assert (packet.flags & RST, packet.position) == (RST, 3)
+
+
+def test_impossible_responses_change_nothing() -> None:
+    """A number beyond any window, and a segment without acknowledgement, are counted or ignored."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    target.sends(target.segment(ACK, position=2**30 + 10))
+    target.sends(target.segment(0))
+    assert scene.engine.counters.sender.unacceptable == 1
+    target.answers(10, acked=3)
+    assert scene.engine.counters.delivered == 3
+
+
+def test_a_reset_that_acknowledges_too_much_delivers_nothing() -> None:
+    """Its acknowledgement is not believed."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    target.acked = 100
+    target.sends(target.segment(RST | ACK))
+    assert scene.outcomes() == {"target_reset": 1}
+    assert scene.engine.counters.delivered == 0
+
+
+def test_what_comes_with_a_reset_in_one_batch_is_ignored() -> None:
+    """Records that follow the one that closed the session change nothing."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    scene.sent()
+    for segment in (target.segment(RST), target.segment(ACK, 10)):
+        scene.engine.receive_response(ResponseRecord(segment), scene.now)
+    scene.collect()
+    assert scene.outcomes() == {"target_reset": 1}
+    assert scene.events()[0].response_bytes == 0

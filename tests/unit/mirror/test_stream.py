@@ -50,7 +50,7 @@ class Captured:
     def accounted(self) -> int:
         """Octets delivered, held, captured again or behind the FIN."""
         stream = self.stream
-        return len(self.octets) + stream.held_bytes + stream.duplicate_bytes + stream.beyond_fin_bytes
+        return len(self.octets) + stream.held_bytes + stream.duplicate_bytes + stream.unread_bytes
 
 
 ISNS = st.one_of(st.integers(0, SEQ_MASK), st.integers(SEQ_MASK - 400, SEQ_MASK))
@@ -327,3 +327,13 @@ def test_urgent_octets_ahead_are_bounded() -> None:
     captured.feed(0, bytes(200))
     assert sum(urgent for _, urgent in marks(captured)) == MAX_URGENT
     assert len(captured.octets) == 200
+
+
+def test_octets_outside_any_window_are_read_by_nobody() -> None:
+    """They are counted, and neither held nor taken for a hole."""
+    captured = Captured()
+    captured.feed(2**30, b"far", ACK | FIN)
+    assert captured.stream.unread_bytes == 3
+    assert not captured.stream.has_hole
+    captured.feed(0, b"abc")
+    assert captured.octets == b"abc"
