@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from .hosts import Network, wait_until
 
 
-def assert_exact(network: Network, *reports: dict[str, Any], timeout_s: float = 60) -> dict[str, Any]:
+def assert_exact(network: Network, *reports: dict[str, Any], timeout_s: float = 30) -> dict[str, Any]:
     """Every session that the drivers report is the same at client, online and target, and copy says so.
 
     Returns copy's status.
@@ -23,7 +25,10 @@ def assert_exact(network: Network, *reports: dict[str, Any], timeout_s: float = 
         outcomes = last["sessions"]["outcomes"]
         return last["sessions"]["seen"] >= count and not outcomes["active"]
 
-    wait_until(all_ended, "every session has ended", timeout_s)
+    try:
+        wait_until(all_ended, "every session has ended", timeout_s)
+    except pytest.fail.Exception:
+        pytest.fail(f"sessions have not ended: {last}")
     outcomes = {outcome: number for outcome, number in last["sessions"]["outcomes"].items() if number}
     assert outcomes == {"mirrored": count}, f"{outcomes}; {last['bytes']}; {last['mirror']}; {last['capture']}"
     network.wait_for_sessions("target", count)

@@ -7,19 +7,20 @@ from typing import Any
 import pytest
 
 from .exactness import assert_exact
-from .hosts import Network
+from .hosts import COPY, Network
 from .topologies import impair
 
 ALL_THREE = "loss=0.03,duplicate=0.03,reorder=0.05"
 BOTH_FAMILIES = (
     "copy -x 192.168.50.10:1025-192.168.50.101:1025,[fd50::10]:1025-[fd50::101]:1025"
-    " -s 192.168.50.102 -c 192.168.60.x,fd60::/64"
+    " -s 192.168.50.102 -c 192.168.60.x,fd60::/64 --ring-size 256"
 )
+ONE_FAMILY = f"{COPY} --ring-size 256"  # it is the network that loses packets here, not a busy machine's capture
 WHAT_HAPPENED = {"loss": "lost", "duplicate": "duplicated", "reorder": "reordered"}
 
 
 def _drive(network: Network, sessions: int = 150, address: str = "192.168.50.10") -> dict[str, Any]:
-    return network.drive("--sessions", sessions, "--concurrency", 50, "--seed", 5, address=address)
+    return network.drive("--sessions", sessions, "--concurrency", 30, "--seed", 5, address=address)
 
 
 def _assert_impaired(counts: dict[str, Any], direction: str, settings: str) -> None:
@@ -49,11 +50,10 @@ def _assert_impaired(counts: dict[str, Any], direction: str, settings: str) -> N
 def test_target_behind_a_bad_network(network: Network, to_host: str, to_switch: str) -> None:
     """Loss, duplicates and reordering towards the target, from it to the assistant, or both, change no byte."""
     relay = impair(network, "target", to_host=to_host, to_switch=to_switch)
-    network.start_mirror()
+    network.start_mirror(ONE_FAMILY)
     report = _drive(network)
     status = assert_exact(network, report)
     counts = relay.stop()
-    print(report["seconds"], status["mirror"], counts)
     _assert_impaired(counts, "to_host", to_host)
     _assert_impaired(counts, "to_switch", to_switch)
     if "loss" in to_host:
@@ -63,11 +63,10 @@ def test_target_behind_a_bad_network(network: Network, to_host: str, to_switch: 
 def test_client_behind_a_bad_network(network: Network) -> None:
     """Client segments that come again, twice or out of order are put together as online reads them."""
     relay = impair(network, "client", to_host=ALL_THREE, to_switch=ALL_THREE)
-    network.start_mirror()
+    network.start_mirror(ONE_FAMILY)
     report = _drive(network)
     status = assert_exact(network, report)
     counts = relay.stop()
-    print(report["seconds"], status["mirror"], status["bytes"], counts)
     _assert_impaired(counts, "to_host", ALL_THREE)
     _assert_impaired(counts, "to_switch", ALL_THREE)
     assert status["bytes"]["duplicate"] > 0
