@@ -35,6 +35,7 @@ _MIN_MSS = 64
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
 _SYN_AGAIN_S = 0.01
 _TIMEOUTS_PER_SIZE = 2  # of one segment, before a smaller one is tried
+_STALLED_TIMES = 3  # a target that answers, and does not take a segment, is given more time than a silent one
 _MAX_BACKOFF = 8  # 200 ms become 51 s; a window may stay closed, and be probed, for days
 
 
@@ -51,6 +52,7 @@ class Sender:
         "_congestion",
         "_counters",
         "_emitter",
+        "_head_timeouts",
         "_iss",
         "_next",
         "_path",
@@ -100,6 +102,7 @@ class Sender:
         self._timed_end = -1
         self._timed_at = 0.0
         self._retries = 0
+        self._head_timeouts = 0
         self._rto_at = NEVER
         self._persist_at = NEVER
         self.responses = ResponseSide(config.delayed_ack_s)
@@ -255,12 +258,13 @@ class Sender:
     def _retransmission_timeout(self, now: float) -> None:
         opening = self.state == SYN_SENT
         self._retries += 1
-        if self._retries > (self._config.syn_retries if opening else self._config.data_retries):
-            if opening:
-                self._close("target_unreachable", f"no answer to {self._retries} SYNs")
-            else:
-                self.abort()
-                self._close("target_stalled", f"no acknowledgement of a segment that was sent {self._retries} times")
+        if opening and self._retries > self._config.syn_retries:
+            self._close("target_unreachable", f"no answer to {self._retries} SYNs")
+            return
+        if not opening and self._is_stalled():
+            self.abort()
+            times = max(self._retries, self._head_timeouts)
+            self._close("target_stalled", f"no acknowledgement of a segment that was sent {times} times")
             return
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
         self._rto_at = NEVER
@@ -271,16 +275,24 @@ class Sender:
             self._rto_at = now + self.rtt.rto_s()
             return
         self._congestion.time_out(self._una, self._sent_to, window_is_closed=self._window == 0)
-        if self._retries % _TIMEOUTS_PER_SIZE == 0:
+        self._head_timeouts += self._window > 0
+        if self._head_timeouts % _TIMEOUTS_PER_SIZE == 0:
             self._try_smaller()
         self._next = self._una
         self._retransmit_head(now)
 
+    def _is_stalled(self) -> bool:
+        """Return whether the target has been silent for too long, or answers but never takes the next segment."""
+        limit = self._config.data_retries
+        return self._retries > limit or self._head_timeouts > _STALLED_TIMES * limit
+
     def _try_smaller(self) -> None:
         """Send smaller segments if the one that nobody acknowledges may be too large for the path."""
-        size = self._segment_size()
-        if self._window and len(self._buffer) > self._path.smaller(size):
-            self._path_limit = self._path.smaller(size)
+        size = min(self._segment_size(), len(self._buffer))
+        smaller = self._path.smaller(size)
+        if self._window and smaller < size:
+            self._path_limit = smaller
+            self.rtt.backoff = min(self.rtt.backoff, _TIMEOUTS_PER_SIZE)  # this size has not been waited for yet
 
     def _retransmit_head(self, now: float) -> None:
         """Send the first unacknowledged segment again, whatever the windows say, and arm the timer."""
@@ -407,7 +419,7 @@ class Sender:
             self._path.learn(self._path_limit, now)
             self._path_limit = 0
         self._next = max(self._next, acked)
-        self._retries = 0
+        self._retries = self._head_timeouts = 0
         self.rtt.backoff = 0
         self._rto_at = now + self.rtt.rto_s() if self._sent_to > acked else NEVER
         if self._congestion.acknowledge(octets, acked):
