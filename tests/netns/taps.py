@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import scapy.layers.inet
+import scapy.layers.inet6  # noqa: F401, what summaries know
 from scapy.arch.common import compile_filter
 from scapy.layers.l2 import Ether
 
