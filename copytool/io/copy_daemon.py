@@ -161,6 +161,8 @@ class CopyDaemon:
                         self._loop.note_failure()
         if not blocks:
             ring.recover()
+        elif ring.losing:
+            self._look_after_rings(now)
         self._flush(now)
 
     def _on_records(self, records: list[ResponseRecord]) -> None:

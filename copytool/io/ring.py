@@ -39,6 +39,7 @@ _TPACKET_V3 = 2
 _ETH_P_ALL = 3
 _STATUS_KERNEL = 0
 _STATUS_USER = 1
+_STATUS_LOSING = 4
 _DRAIN_LIMIT = 100_000
 _SIOCGIFFLAGS = 0x8913
 _IFF_UP = 1
@@ -50,7 +51,8 @@ _U32 = struct.Struct("=I")
 class CaptureRing:
     """A bound packet socket with a ring.
 
-    packets, drops: kernel totals since start. problem: why nothing can be captured now, or "".
+    packets, drops: kernel totals since start. losing: the kernel says that it has dropped packets since the totals were
+    read. problem: why nothing can be captured now, or "".
     """
 
     _version: int
@@ -60,6 +62,7 @@ class CaptureRing:
         self.interface = interface
         self.packets = 0
         self.drops = 0
+        self.losing = False
         self.problem = ""
         self.socket = _open_packet_socket()
         try:
@@ -100,6 +103,7 @@ class CaptureRing:
         packets, drops = struct.unpack("=II", self.socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 12)[:8])
         self.packets += packets
         self.drops += drops
+        self.losing = False
 
     def recover(self) -> None:
         """Clear the error that makes the socket readable when its interface goes down; it would stay readable.
@@ -204,7 +208,9 @@ class BlockRing(CaptureRing):
             return
         view = self._view
         base = self._current * self._block_bytes
-        count, first = struct.unpack_from("=II", view, base + 12)
+        status, count, first = struct.unpack_from("=III", view, base + 8)
+        if status & _STATUS_LOSING:
+            self.losing = True
         offset = base + first
         try:
             for _ in range(count):

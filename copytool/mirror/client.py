@@ -19,6 +19,8 @@ ClientKey = tuple[bytes, int, bytes, int]
 
 _MAX_WINDOW = 1 << 30
 _CHECK_AGAIN_S = 1.0
+_GAP_AFTER_DROPS_S = 1.0
+_DROPS_S = 1.0  # what was dropped may become known that much before the first segment behind the hole is taken in
 _MAX_CHECK_DELAY_S = 60.0
 
 
@@ -35,6 +37,10 @@ class ConnectionOwner(Protocol):
 
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
+        ...
+
+    def saw_drops_since(self, since: float) -> bool:
+        """Return whether the kernel has dropped packets since then."""
         ...
 
     def ask_whether_open(self, connection: ClientConnection) -> None:
@@ -155,6 +161,9 @@ class ClientConnection:
         elif self._gap_since == NEVER or stream.next_seq != next_seq:
             self._gap_since = now
             self._owner.reschedule(self)
+        elif now >= self._gap_since + _GAP_AFTER_DROPS_S and self._owner.saw_drops_since(self._gap_since - _DROPS_S):
+            # Online has read what the kernel dropped here, so the client will not send it again.
+            self.end_sessions("capture_gap", now, f"{self._missing_text()}: the kernel dropped packets")
 
     def _wake_sessions(self, now: float) -> None:
         limit = self._config.session_buffer_bytes

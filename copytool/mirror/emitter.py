@@ -7,7 +7,10 @@ from collections import deque
 from ..wire.segment import build_options, build_segment
 from .mapping import MirrorKey
 
-__all__ = ["Emitter", "SenderCounters"]
+__all__ = ["Emitter", "Outgoing", "SenderCounters"]
+
+Outgoing = tuple[bytes, int]
+"""(IP packet, payload bytes per segment if it is a burst, else 0); see wire/burst.py"""
 
 _WINDOW = 65535  # nobody reads the responses, so there is always room
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN without the option means
@@ -33,7 +36,7 @@ class Emitter:
     __slots__ = ("_key", "_options", "_outbox", "counters")
 
     def __init__(
-        self, key: MirrorKey, mss: int, window_scale: int, outbox: deque[bytes], counters: SenderCounters
+        self, key: MirrorKey, mss: int, window_scale: int, outbox: deque[Outgoing], counters: SenderCounters
     ) -> None:
         self._key = key
         self._options = build_options(mss or _DEFAULT_MSS, window_scale)
@@ -42,15 +45,23 @@ class Emitter:
 
     def emit(self, flags: int, seq: int, ack: int, payload: bytes | bytearray = b"", urgent: int = 0) -> None:
         """Queue one segment; `seq`, `ack` and the urgent pointer as on the wire."""
-        self._send(flags, seq, ack, b"", payload, urgent)
+        mirror, mirror_port, target, target_port = self._key
+        packet = build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, b"", payload, urgent)
+        self._outbox.append((packet, 0))
+        self.counters.packets += 1
+
+    def emit_burst(self, flags: int, seq: int, ack: int, payload: bytearray, segment_bytes: int) -> None:
+        """Queue a packet that stands for segments of `segment_bytes` each, the last one shorter or not."""
+        mirror, mirror_port, target, target_port = self._key
+        packet = build_segment(
+            mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, b"", payload, is_burst=True
+        )
+        self._outbox.append((packet, segment_bytes))
+        self.counters.packets += -(-len(payload) // segment_bytes)
 
     def emit_syn(self, flags: int, seq: int) -> None:
         """Queue a SYN with the session's options."""
-        self._send(flags, seq, 0, self._options, b"", 0)
-
-    def _send(self, flags: int, seq: int, ack: int, options: bytes, payload: bytes | bytearray, urgent: int) -> None:
         mirror, mirror_port, target, target_port = self._key
-        self._outbox.append(
-            build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, options, payload, urgent)
-        )
+        packet = build_segment(mirror, target, mirror_port, target_port, seq, 0, flags, _WINDOW, self._options)
+        self._outbox.append((packet, 0))
         self.counters.packets += 1

@@ -16,7 +16,7 @@ from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment, build_segment, 
 from .client import ClientConnection, ClientKey
 from .config import MirrorConfig
 from .counters import EngineCounters
-from .emitter import Emitter
+from .emitter import Emitter, Outgoing
 from .events import SessionEnded
 from .handshakes import Handshakes
 from .mapping import ClientNetwork, ClientSelection, MirrorKey, Sampler
@@ -72,7 +72,7 @@ class Engine:
         self._remembered = Remembered()
         self._timers = TimerQueue()
         self._ready: OrderedDict[Session, None] = OrderedDict()
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[Outgoing] = deque()
         self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
         self._checks: deque[ClientConnection] = deque()
         self._drops_at = float("-inf")
@@ -148,7 +148,7 @@ class Engine:
 
     # -- out ------------------------------------------------------------------------------------------------
 
-    def packets_to_send(self, now: float, limit: int = 1 << 30) -> list[bytes]:
+    def packets_to_send(self, now: float, limit: int = 1 << 30) -> list[Outgoing]:
         """Return up to `limit` IP packets to send now, in order; each goes to one of the targets.
 
         The sessions that have something new are served here and not as input comes in: taking in what was captured must
@@ -391,9 +391,6 @@ class Engine:
         if record.flags & RST or not record.flags & ACK or record.mirror not in self._network:
             return
         if len(record.mirror) == len(record.target) and (record.target, record.target_port) in self._target_set:
-            self._outbox.append(
-                build_segment(
-                    record.mirror, record.target, record.mirror_port, record.target_port, record.ack, 0, RST, 0
-                )
-            )
+            ends = (record.mirror, record.target, record.mirror_port, record.target_port)
+            self._outbox.append((build_segment(*ends, record.ack, 0, RST, 0), 0))
             self.counters.sender.resets += 1

@@ -16,6 +16,7 @@ a capture at the target can be laid beside one at the online host.
 from __future__ import annotations
 
 from ..link.records import ResponseRecord
+from ..wire.burst import MAX_BURST_BYTES
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG
 from ..wire.seq import SEQ_MASK, seq_diff
 from .config import MirrorConfig
@@ -194,9 +195,13 @@ class Sender:
     # -- sending --------------------------------------------------------------------------------------------
 
     def _usable(self, wanted: int) -> int:
-        """Return how many octets may be sent now."""
+        """Return how many octets may be sent now, in one segment or in a burst of several."""
         room = min(self._congestion.window, self._window.octets) - (self._next - self._una)
-        return self._window.usable(min(wanted, self._segment_size()), room)
+        segment_bytes = self._segment_size()
+        size = min(wanted, room, MAX_BURST_BYTES)
+        if size > segment_bytes:
+            return size if size == wanted else size - size % segment_bytes
+        return self._window.usable(min(wanted, segment_bytes), room)
 
     def _segment_size(self) -> int:
         limit = min(self._target_mss, self._path.payload_bytes)
@@ -206,20 +211,35 @@ class Sender:
 
     def _send_data(self, size: int, data_end: int, now: float) -> None:
         position = self._next
-        end = position + size
-        urgent = self._buffer.urgent_after(position)
-        if urgent and urgent < end:
-            end = urgent
+        segment_bytes = self._segment_size()
+        end, is_urgent = self._end_at_urgent(position, position + size, segment_bytes)
         flags = ACK | PSH if end == data_end else ACK
-        if urgent == end:
+        if is_urgent:
             flags |= URG
         if end == data_end and self._buffer.finished:
             flags |= FIN
-        self._emit(flags, position, self._buffer.read(position, end - position))
-        self._counters.segments += 1
+        payload = self._buffer.read(position, end - position)
+        if len(payload) > segment_bytes:
+            seq = (self._iss + position) & SEQ_MASK
+            self._emitter.emit_burst(flags, seq, self.responses.acknowledge(), payload, segment_bytes)
+        else:
+            self._emit(flags, position, payload)
+        segments = -(-len(payload) // segment_bytes)
+        self._counters.segments += segments
         if position < self._sent_to:
-            self._counters.retransmissions += 1
+            self._counters.retransmissions += segments
         self._advance(end + (flags & FIN), now)
+
+    def _end_at_urgent(self, position: int, end: int, segment_bytes: int) -> tuple[int, bool]:
+        """Return where a packet ends that would reach to `end`, and whether its last octet is urgent.
+
+        A segment with an urgent octet at its end goes by itself, and what comes before it in a packet of its own.
+        """
+        urgent = self._buffer.urgent_after(position)
+        if not urgent or urgent > end:
+            return end, False
+        before = (urgent - position - 1) // segment_bytes * segment_bytes
+        return (position + before, False) if before else (urgent, True)
 
     def _advance(self, end: int, now: float) -> None:
         """Note that everything before `end` was sent."""

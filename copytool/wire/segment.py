@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from .checksum import internet_checksum
+from .checksum import internet_checksum, ones_sum
 
 __all__ = [
     "ACK",
@@ -220,10 +220,13 @@ def build_segment(
     options: bytes = b"",
     payload: bytes | bytearray | memoryview = b"",
     urgent: int = 0,
+    *,
+    is_burst: bool = False,
 ) -> bytes:
     """Return a whole IP packet with both checksums set; `src` and `dst` are both 4 or both 16 bytes long.
 
-    `urgent` is the urgent pointer, which means something if `flags` has URG.
+    `urgent` is the urgent pointer, which means something if `flags` has URG. A burst (see burst.py) gets the checksum
+    of the pseudo-header only.
     """
     header_len = 20 + len(options)
     tcp_len = header_len + len(payload)
@@ -237,5 +240,5 @@ def build_segment(
     else:
         pseudo = _pack_pseudo6(src, dst, tcp_len, _TCP)
         ip = _pack_ipv6(0x60000000, tcp_len, _TCP, _TTL, src, dst)
-    checksum = internet_checksum(pseudo, tcp, options, payload)
+    checksum = ones_sum(pseudo) if is_burst else internet_checksum(pseudo, tcp, options, payload)
     return b"".join((ip, tcp[:16], checksum.to_bytes(2, "big"), tcp[18:], options, payload))

@@ -38,6 +38,7 @@ def _mirrored_larger_than(network: Network, mtu: int) -> str:
 def test_target_interface_with_small_mtu(network: Network) -> None:
     """A target whose own MTU is 1400 gets segments that fit, and all bytes."""
     network.target.run("ip", "link", "set", "ens18", "mtu", 1400)
+    set_offloads(network.online, "ens18", "off")  # bursts are cut before the cable
     with _tap(network.switch.namespace, "target", _mirrored_larger_than(network, 1400)) as larger:
         network.start_mirror(f"{COPY} --ring-size 256")
         status = assert_exact(network, network.drive("--sessions", 100))
@@ -48,6 +49,7 @@ def test_target_interface_with_small_mtu(network: Network) -> None:
 def test_route_with_small_mtu(network: Network) -> None:
     """A route to the target with MTU 1400 on online bounds the segments."""
     network.online.run("ip", "route", "add", "192.168.50.101", "dev", "ens18", "mtu", 1400)
+    set_offloads(network.online, "ens18", "off")
     with _tap(network.switch.namespace, "target", _mirrored_larger_than(network, 1400)) as larger:
         network.start_mirror(f"{COPY} --ring-size 256")
         status = assert_exact(network, network.drive("--sessions", 100))
@@ -59,6 +61,7 @@ def test_route_with_small_mtu(network: Network) -> None:
 def test_black_hole_on_the_path(network: Network, address: str) -> None:
     """A router that silently drops what is larger than 1400 bytes towards the target costs time and no byte."""
     router = add_router(network, assistant_too=True)
+    set_offloads(network.online, "ens18", "off")
     rules = "table inet hole { chain forward { type filter hook forward priority 0; "
     rules += 'oifname "ens19" tcp dport 1025 meta length > 1400 counter drop; }; }'
     router.run("nft", rules)

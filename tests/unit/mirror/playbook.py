@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from copytool.link.records import ResponseRecord, decode_records, encode_record
 from copytool.mirror.config import MirrorConfig
+from copytool.mirror.emitter import Outgoing
 from copytool.mirror.engine import Engine
 from copytool.mirror.events import SessionEnded
 from copytool.mirror.mapping import ClientNetwork, ClientSelection
+from copytool.wire.burst import split_burst
 from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, build_options, build_segment, parse_segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
@@ -196,7 +198,7 @@ class Scene:
     def collect(self) -> None:
         """Fetch what the engine wants to send."""
         segment = Segment()
-        for packet in self.engine.packets_to_send(self.now):
+        for packet in as_sent(self.engine.packets_to_send(self.now)):
             assert parse_segment(segment, memoryview(packet)) == 0
             assert (segment.dst, segment.dst_port) == (TARGET, PORT)
             mirror = (segment.src, segment.src_port)
@@ -249,6 +251,11 @@ class Scene:
         while (event := self.engine.next_event()) is not None:
             events.append(event)
         return events
+
+
+def as_sent(packets: list[Outgoing]) -> list[bytes]:
+    """Return the packets as they cross the network, bursts cut into segments."""
+    return [part for packet, size in packets for part in (split_burst(packet, size) if size else (packet,))]
 
 
 def flow(scene: Scene, size: int, **syn_ack: int) -> Target:

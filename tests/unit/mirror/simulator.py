@@ -29,6 +29,7 @@ from copytool.wire.segment import ACK, RST, SYN, Segment, build_segment, parse_s
 
 from .model_apps import Script, TurnClient, TurnServer
 from .model_tcp import Endpoint, Stack
+from .playbook import as_sent
 
 __all__ = ["EFFORT", "LOSSLESS", "Conditions", "MirrorSimulation", "Network", "Quality", "Simulation"]
 
@@ -319,7 +320,7 @@ class MirrorSimulation:
             assert steps < 500_000, "the simulation does not come to an end"
             self._step()
             self._answer_checks()
-            for packet in self.engine.packets_to_send(self.clock.now):
+            for packet in as_sent(self.engine.packets_to_send(self.clock.now)):
                 self._to_target.send(packet)
             self._up.pump(self.copy_end.data_to_send())
             self._down.pump(self.intercept_end.data_to_send())

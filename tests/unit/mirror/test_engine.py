@@ -229,3 +229,21 @@ def test_an_ended_session_takes_no_further_part() -> None:
     session.end("mirrored", scene.now)
     assert session.next_timer() == NEVER
     assert scene.outcomes() == {"target_reset": 1}
+
+
+def test_a_hole_that_the_kernel_made_is_not_waited_for() -> None:
+    """After drops the client will not send again what is missing; a moment is left for what is only late."""
+    scene = Scene()
+    client, _ = scene.opened()
+    scene.engine.note_drops(scene.now)
+    client.says(b"abc")
+    client.position += 10
+    client.says(b"later")
+    for _ in range(9):
+        scene.passes(0.1)
+        client.says(b"later")
+    assert scene.outcomes() == {"active": 1}
+    scene.passes(0.2)
+    client.says(b"later")
+    assert scene.outcomes() == {"capture_gap": 1}
+    assert "the kernel dropped packets" in scene.events()[0].reason

@@ -15,7 +15,7 @@ from copytool.mirror.mapping import ClientNetwork
 from copytool.wire.segment import ACK, FIN, RST, SYN, URG, Segment, build_segment, parse_segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
-from .playbook import ResponseRecord
+from .playbook import ResponseRecord, as_sent
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TARGET = (bytes((192, 168, 50, 101)), 1026)
@@ -74,7 +74,7 @@ class Replay:
     def serve(self) -> None:
         """Let the targets answer until nobody has anything to say."""
         segment = Segment()
-        while packets := self.engine.packets_to_send(self.now):
+        while packets := as_sent(self.engine.packets_to_send(self.now)):
             for packet in packets:
                 assert parse_segment(segment, memoryview(packet)) == 0
                 key = (segment.src, segment.src_port)
