@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .hosts import Network
+from .servers import Rooted, rooted, server_root
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,12 +24,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    """The four hosts, echo services running, no mirror yet."""
+def bare_network(tmp_path: Path) -> Iterator[Network]:
+    """The four hosts, no services, no mirror yet."""
     made = Network(tmp_path)
     try:
         made.create()
-        made.start_services()
         yield made
     finally:
         made.delete()
+
+
+@pytest.fixture
+def network(bare_network: Network) -> Network:
+    """The four hosts, echo services running, no mirror yet."""
+    bare_network.start_services()
+    return bare_network
+
+
+@pytest.fixture
+def packaged(bare_network: Network) -> dict[str, Rooted]:
+    """What runs packaged servers on online and target and their clients on client."""
+    image = server_root()
+    if not image.is_dir():
+        message = f"no root file system for real servers at {image}: run scripts/servers-rootfs"
+        if os.environ.get("LAB_REQUIRED") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return rooted(bare_network, image)
