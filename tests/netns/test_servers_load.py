@@ -106,6 +106,6 @@ def test_a_pause_of_copy_costs_nothing(network: Network) -> None:
     finally:
         copy.send_signal(signal.SIGCONT)
     assert driver.wait(60) == 0, output(driver)
-    exact(network, 600)
+    exact(network, 600, 8)
     network.wait_for_sessions("target", 600)
     assert network.multiset("target") == network.multiset("online")
