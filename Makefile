@@ -38,6 +38,8 @@ down: root setup ## Remove every trace of the lab (KEEP_ROOTFS=1 keeps the root 
 
 clean: ## Remove what was built in this directory; the lab must be down
 	@if [ -e .lab ]; then echo 'The lab is still there: run "make down" first.' >&2; exit 1; fi
+	@[ ! -e .build/servers ] || [ -w .build/servers ] || sudo -n scripts/servers-rootfs --remove
+	@[ ! -e .build/servers ] || scripts/servers-rootfs --remove
 	rm -rf .venv .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

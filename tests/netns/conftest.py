@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .hosts import Network
+from .servers import Rooted, rooted, server_root
 from .watch import Watch
 
 
@@ -24,8 +25,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def network(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]:
-    """The four hosts, echo services running, no mirror yet; watched for packets that must never be sent.
+def bare_network(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]:
+    """The four hosts, no services, no mirror yet; watched for packets that must never be sent.
 
     The marker `watch` says what else a test allows (`services`, `links`, …), or `off` with a reason.
     """
@@ -36,7 +37,6 @@ def network(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]
     try:
         made.create()
         made.watch = Watch(made, **options)
-        made.start_services()
         yield made
         made.stop()
         violations = {} if off else made.watch.violations()
@@ -45,3 +45,22 @@ def network(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]
         if made.watch:
             made.watch.close()
     assert violations == {}, "packets that must never be sent"
+
+
+@pytest.fixture
+def network(bare_network: Network) -> Network:
+    """The four hosts, echo services running, no mirror yet."""
+    bare_network.start_services()
+    return bare_network
+
+
+@pytest.fixture
+def packaged(bare_network: Network) -> dict[str, Rooted]:
+    """What runs packaged servers on online and target and their clients on client."""
+    image = server_root()
+    if not image.is_dir():
+        message = f"no root file system for real servers at {image}: run scripts/servers-rootfs"
+        if os.environ.get("LAB_REQUIRED") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return rooted(bare_network, image)

@@ -71,6 +71,11 @@ class Host:
         return [*COPYTOOL, *words, "--control-socket", str(self.control_socket)]
 
     @property
+    def latest(self) -> subprocess.Popen[str]:
+        """What was started last."""
+        return self._children[-1]
+
+    @property
     def control_socket(self) -> Path:
         """Where this host's daemon answers."""
         return self.scratch / "control.sock"
