@@ -24,8 +24,10 @@ _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 _NLM_F_REQUEST = 1
 _NLMSG_ERROR = 2
+_TCP_TIME_WAIT = 6
 _TCP_CLOSE = 7
 _TCP_LISTEN = 10
+_GONE_STATES = (_TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN)
 _NO_COOKIE = 0xFFFFFFFF
 _REQUEST = struct.Struct("=IHHII BBBBI 4s16s16s III")
 _PORTS = struct.Struct("!HH")
@@ -61,7 +63,7 @@ class SocketLookup:
         if state:
             if len(self._services) < _MAX_SERVICES:
                 self._services.add(service)
-            return GONE if state in (_TCP_LISTEN, _TCP_CLOSE) else OPEN
+            return GONE if state in _GONE_STATES else OPEN
         return GONE if service in self._services else UNKNOWN
 
     def _ask(self, sock: socket.socket, client: bytes, client_port: int, online: bytes, online_port: int) -> int:

@@ -26,6 +26,9 @@ class MirrorConfig:
     quiet_max_s: float = 1.0
     """Bounds of the adaptive silence after which a response of other length counts as complete."""
 
+    quiet_first_s: float = 0.2
+    """The lower bound as long as little is known of how a target answers."""
+
     gap_timeout_s: float = 30.0
     """How long a hole in the captured client stream may stay open; the client's own retransmission may fill it."""
 

@@ -43,14 +43,14 @@ class Emitter:
         self._outbox = outbox
         self.counters = counters
 
-    def emit(self, flags: int, seq: int, ack: int, payload: bytes | bytearray = b"", urgent: int = 0) -> None:
+    def emit(self, flags: int, seq: int, ack: int, payload: bytes = b"", urgent: int = 0) -> None:
         """Queue one segment; `seq`, `ack` and the urgent pointer as on the wire."""
         mirror, mirror_port, target, target_port = self._key
         packet = build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, b"", payload, urgent)
         self._outbox.append((packet, 0))
         self.counters.packets += 1
 
-    def emit_burst(self, flags: int, seq: int, ack: int, payload: bytearray, segment_bytes: int) -> None:
+    def emit_burst(self, flags: int, seq: int, ack: int, payload: bytes, segment_bytes: int) -> None:
         """Queue a packet that stands for segments of `segment_bytes` each, the last one shorter or not."""
         mirror, mirror_port, target, target_port = self._key
         packet = build_segment(

@@ -66,7 +66,7 @@ class Engine:
         self._paths = {
             address: PathLimit(_HEADER_BYTES[len(address)], config.mtu_bytes) for address, _ in self._target_set
         }
-        self._pauses = {target: TargetPauses(config.quiet_max_s) for target in self._target_set}
+        self._pauses = {target: TargetPauses(config) for target in self._target_set}
         self._connections: dict[ClientKey, ClientConnection] = {}
         self._sessions: dict[MirrorKey, Session] = {}
         self._remembered = Remembered()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 
 __all__ = ["SendBuffer"]
+
+_SMALL = 2048
+_MIN_FORGOTTEN = 256
 
 
 class SendBuffer:
     """The unacknowledged end of the stream. Positions count octets from the ISN: the SYN is 0, data starts at 1.
 
-    start, end: positions of the first octet held and behind the last one. finished: nothing will be appended.
+    The octets stay in the pieces they came in: in one array each addition would move all that waits. start, end:
+    positions of the first octet held and behind the last one. finished: nothing will be appended.
     """
 
-    __slots__ = ("_octets", "_urgent", "end", "finished", "start")
+    __slots__ = ("_first", "_pieces", "_starts", "_urgent", "end", "finished", "start")
 
     def __init__(self) -> None:
-        self._octets = bytearray()
+        self._pieces: list[bytes] = []
+        self._starts: list[int] = []
+        self._first = 0
         self._urgent: deque[int] = deque()
         self.start = 1
         self.end = 1
@@ -27,26 +34,49 @@ class SendBuffer:
 
     def append(self, octets: bytes, urgent: bool) -> None:
         """Append octets; `urgent` says that the last one is."""
-        self._octets += octets
+        pieces = self._pieces
+        if self._first < len(pieces) and len(octets) < _SMALL and len(pieces[-1]) < _SMALL:
+            pieces[-1] += octets
+        else:
+            pieces.append(octets)
+            self._starts.append(self.end)
         self.end += len(octets)
         if urgent:
             self._urgent.append(self.end)
 
     def acknowledge(self, position: int) -> int:
         """Forget what lies before `position`; return how many octets that were."""
-        count = min(position, self.end) - self.start
+        position = min(position, self.end)
+        count = position - self.start
         if count <= 0:
             return 0
-        del self._octets[:count]
-        self.start += count
+        self.start = position
+        pieces, starts, first = self._pieces, self._starts, self._first
+        while first < len(pieces) and starts[first] + len(pieces[first]) <= position:
+            pieces[first] = b""
+            first += 1
+        if first >= _MIN_FORGOTTEN and first * 2 >= len(pieces):
+            del pieces[:first], starts[:first]
+            first = 0
+        self._first = first
         while self._urgent and self._urgent[0] <= self.start:
             self._urgent.popleft()
         return count
 
-    def read(self, position: int, size: int) -> bytearray:
-        """Return `size` octets from `position`."""
-        offset = position - self.start
-        return self._octets[offset : offset + size]
+    def read(self, position: int, size: int) -> bytes:
+        """Return `size` octets from `position`; all of them are held."""
+        index = bisect_right(self._starts, position, self._first) - 1
+        offset = position - self._starts[index]
+        octets = self._pieces[index][offset : offset + size]
+        if len(octets) == size:
+            return octets
+        parts = [octets]
+        missing = size - len(octets)
+        while missing:
+            index += 1
+            parts.append(self._pieces[index][:missing])
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
     def urgent_after(self, position: int) -> int:
         """Return the position behind the first urgent octet at or after `position`, or 0.

@@ -252,7 +252,7 @@ class Sender:
         if self._rto_at == NEVER:
             self._rto_at = now + self.rtt.rto_s()
 
-    def _emit(self, flags: int, position: int, payload: bytes | bytearray = b"") -> None:
+    def _emit(self, flags: int, position: int, payload: bytes = b"") -> None:
         ack = self.responses.acknowledge() if flags & ACK else 0
         urgent = len(payload) if flags & URG else 0
         self._emitter.emit(flags, (self._iss + position) & SEQ_MASK, ack, payload, urgent)

@@ -11,7 +11,7 @@ from .counters import EngineCounters
 from .mapping import MirrorKey
 from .release import ReleaseRule, TargetPauses
 from .sender import CLOSED, OPEN, Sender
-from .stream import ClientStream, Piece
+from .stream import PUSHED, URGENT, ClientStream, Piece
 from .timers import NEVER
 
 __all__ = ["PIECE_BYTES", "Session", "SessionOwner"]
@@ -121,11 +121,17 @@ class Session:
 
     def queue(self, piece: Piece) -> None:
         """Append in-order client octets; advance() releases them."""
-        octets, seen, urgent = piece
+        octets, seen, marks = piece
         size = len(octets)
         pending = self._pending
-        if pending and size < _SMALL and pending[-1][1] == seen and len(pending[-1][0]) < _SMALL and not pending[-1][2]:
-            pending[-1] = (pending[-1][0] + octets, seen, urgent)
+        if (
+            pending
+            and size < _SMALL
+            and pending[-1][1] == seen
+            and len(pending[-1][0]) < _SMALL
+            and not pending[-1][2] & URGENT
+        ):
+            pending[-1] = (pending[-1][0] + octets, seen, marks)
         else:
             pending.append(piece)
             self._counters.pieces += 1
@@ -153,7 +159,7 @@ class Session:
             self._delivered_at = now
         if self.close_by != NEVER and self.sender.responses.received > received:
             self.close_by = now + self._config.close_timeout_s
-        self._rule.note_received(self.sender.responses.received, now)
+        self._rule.note_received(self.sender.responses.received, self.sender.responses.finished, now)
 
     # -- progress -------------------------------------------------------------------------------------------
 
@@ -178,26 +184,26 @@ class Session:
     def _release(self, now: float) -> None:
         pending = self._pending
         rule = self._rule
-        latest_seen = self.connection.stream.seen
         rtt_s = self.sender.rtt.unbounded_rto_s()
         idle_since = NEVER if self.sender.buffered else self._delivered_at
         while pending:
-            octets, seen, urgent = pending[0]
-            if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
+            octets, seen, marks = pending[0]
+            if not rule.may_release(seen, idle_since, rtt_s, now):
                 return
             pending.popleft()
             self._counters.pieces -= 1
             self.pending_bytes -= len(octets)
-            self.sender.write(octets, urgent)
+            self.sender.write(octets, bool(marks & URGENT))
+            rule.in_write = not marks & PUSHED
             self.turns = rule.turns
             idle_since = NEVER
         if self._fin_seen >= 0 and not self._fin_released:
-            if not rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
+            if not rule.may_release(self._fin_seen, idle_since, rtt_s, now):
                 return
             self._fin_released = True
             self.sender.finish()
         if self._reset_seen >= 0 and not self._reset_released:
-            self._reset_released = rule.may_release(self._reset_seen, latest_seen, idle_since, rtt_s, now)
+            self._reset_released = rule.may_release(self._reset_seen, idle_since, rtt_s, now)
 
     def _failure_outcome(self) -> str:
         failure = self.sender.failure

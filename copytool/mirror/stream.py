@@ -2,19 +2,26 @@
 
 Handles retransmissions, overlaps, reordering and sequence wrap. Of bytes captured twice the first copy wins.
 Each piece of the stream carries `seen`: how many response octets the client had acknowledged when it sent it,
-which is what the release rule needs to keep cause before effect; and whether its last octet is urgent (RFC 6093),
-because a receiver may take urgent octets out of the stream.
+which is what the release rule needs to keep cause before effect; whether the client's write ended with it, which says
+that the next piece may have been caused by a response; and whether its last octet is urgent (RFC 6093), because a
+receiver may take urgent octets out of the stream.
 """
 
 from __future__ import annotations
 
-from ..wire.segment import ACK, FIN, SYN, Segment
+from ..wire.segment import ACK, FIN, PSH, SYN, Segment
 from ..wire.seq import SEQ_MASK, seq_diff
 
-__all__ = ["MAX_HELD_PIECES", "MAX_URGENT", "ClientStream", "Piece"]
+__all__ = ["MAX_HELD_PIECES", "MAX_URGENT", "PUSHED", "URGENT", "ClientStream", "Piece"]
 
-Piece = tuple[bytes, int, bool]
-"""(octets, response octets the client had seen when it sent them, whether the last octet is urgent)"""
+URGENT = 1
+"""Mark of a piece whose last octet is urgent."""
+
+PUSHED = 2
+"""Mark of a piece that ends what the client had to send (RFC 9293, section 3.9.1.2)."""
+
+Piece = tuple[bytes, int, int]
+"""(octets, response octets the client had seen when it sent them, marks)"""
 
 MAX_HELD_PIECES = 4096
 """Out-of-order pieces held; a client that sends only every second octet cannot make insertion slow or memory grow."""
@@ -22,6 +29,7 @@ MAX_HELD_PIECES = 4096
 MAX_URGENT = 16
 """Urgent octets known ahead of the stream; further ones are delivered as ordinary ones."""
 
+_FULL_SEGMENT = 500  # a shorter one ends a write, also for a client that does not push
 _MAX_AHEAD = 1 << 30  # no window can be larger (RFC 7323, section 2.3): what lies beyond is not of this stream
 
 
@@ -57,7 +65,7 @@ class ClientStream:
         self.duplicate_bytes = 0
         self.unread_bytes = 0
         self._fin_seq = -1
-        self._held: list[tuple[int, bytes, int]] = []
+        self._held: list[tuple[int, bytes, int, int]] = []
         self._highest = self.next_seq
         self._urgent: list[int] = []
         self._response_base = -1
@@ -102,7 +110,8 @@ class ClientStream:
             length = inside
         if length:
             start = segment.payload_start
-            self._insert(seq, packet[start : start + length], seen, pieces)
+            pushed = segment.flags & (PSH | FIN) or segment.payload_len < _FULL_SEGMENT
+            self._insert(seq, packet[start : start + length], seen, PUSHED if pushed else 0, pieces)
         if self._fin_seq == self.next_seq:
             self.finished = True
         return pieces
@@ -145,19 +154,19 @@ class ClientStream:
             return self.seen
         return max(self.seen + newer, 0)
 
-    def _insert(self, seq: int, payload: memoryview, seen: int, pieces: list[Piece]) -> None:
+    def _insert(self, seq: int, payload: memoryview, seen: int, marks: int, pieces: list[Piece]) -> None:
         ahead = seq_diff(seq, self.next_seq)
         if ahead > 0:
-            self._hold(seq, bytes(payload), seen)
+            self._hold(seq, bytes(payload), seen, marks)
             return
         size = len(payload)
         if -ahead >= size:
             self.duplicate_bytes += size
             return
         self.duplicate_bytes -= ahead
-        self._deliver(bytes(payload[-ahead:]), seen, pieces)
+        self._deliver(bytes(payload[-ahead:]), seen, marks, pieces)
         while self._held:
-            held_seq, held, held_seen = self._held[0]
+            held_seq, held, held_seen, held_marks = self._held[0]
             ahead = seq_diff(held_seq, self.next_seq)
             if ahead > 0:
                 return
@@ -167,32 +176,32 @@ class ClientStream:
                 self.duplicate_bytes += len(held)
             else:
                 self.duplicate_bytes -= ahead
-                self._deliver(held[-ahead:], held_seen, pieces)
+                self._deliver(held[-ahead:], held_seen, held_marks, pieces)
 
-    def _deliver(self, octets: bytes, seen: int, pieces: list[Piece]) -> None:
+    def _deliver(self, octets: bytes, seen: int, marks: int, pieces: list[Piece]) -> None:
         """Append in-order octets to `pieces`, cut behind each urgent one."""
         urgent = self._urgent
         while urgent and (size := seq_diff(urgent[0], self.next_seq)) <= len(octets):
             del urgent[0]
             self.next_seq = (self.next_seq + size) & SEQ_MASK
-            pieces.append((octets[:size], seen, True))
+            pieces.append((octets[:size], seen, URGENT | PUSHED))
             octets = octets[size:]
         if octets:
             self.next_seq = (self.next_seq + len(octets)) & SEQ_MASK
-            pieces.append((octets, seen, False))
+            pieces.append((octets, seen, marks))
 
-    def _hold(self, seq: int, payload: bytes, seen: int) -> None:
+    def _hold(self, seq: int, payload: bytes, seen: int, marks: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""
         held = self._held
         index = len(held)
         while index and seq_diff(held[index - 1][0], seq) > 0:
             index -= 1
         if index:
-            before_seq, before, _ = held[index - 1]
+            before_seq, before, _, _ = held[index - 1]
             if seq_diff(seq, before_seq) + len(payload) <= len(before):
                 self.duplicate_bytes += len(payload)
                 return
         if len(held) >= MAX_HELD_PIECES:
             raise OverflowError("too many pieces behind a hole")
-        held.insert(index, (seq, payload, seen))
+        held.insert(index, (seq, payload, seen, marks))
         self.held_bytes += len(payload)

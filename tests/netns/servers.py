@@ -138,8 +138,7 @@ def exact(network: Network, sessions: int, timeout_s: float = 30.0) -> dict[str,
 def start_mirror(network: Network, copy: str = COPY) -> None:
     """Start the mirror with what these tests need on a machine whose processors others use as well.
 
-    The daemons run before all else. A block of the ring is spent each millisecond, however little is in it, so the
-    usual 32 MiB are too few when copy has to wait for a processor.
+    The daemons run before all else, and the ring is large enough for the seconds in which they do not run all the same.
     """
     network.start_mirror(f"{copy} --ring-size 512")
     for host in (network.online, network.assistant):

@@ -60,23 +60,14 @@ def test_two_thousand_turns_a_second(bare_network: Network) -> None:
     assert status["mirror"]["turns_quiet"] == status["mirror"]["turns_held"] == 0
 
 
-OVERTAKEN = pytest.mark.xfail(
-    strict=True, reason="what a longer answer has too much counts for later ones, which the next requests then overtake"
-)
-SOMETIMES_OVERTAKEN = pytest.mark.xfail(strict=False, reason=OVERTAKEN.kwargs["reason"])
-FIRST_PAUSE = pytest.mark.xfail(
-    strict=True, reason="the first pause of a session is longer than the quiet time, which it is taken for"
-)
-
-
 @pytest.mark.parametrize(
     "answers",
     [
-        pytest.param(("--factor", 3), marks=SOMETIMES_OVERTAKEN),
+        ("--factor", 3),
         ("--factor", 0.3),
-        pytest.param(("--chunked",), marks=SOMETIMES_OVERTAKEN),
+        ("--chunked",),
         ("--silent",),
-        pytest.param(("--factor", 3, "--think-s", 0.02), marks=OVERTAKEN),
+        ("--factor", 3, "--think-s", 0.02),
         ("--factor", 0.3, "--think-s", 0.02),
     ],
     ids=["longer", "shorter", "chunked", "none", "longer-and-slower", "shorter-and-slower"],
@@ -94,7 +85,7 @@ def test_other_answers(bare_network: Network, answers: tuple[object, ...]) -> No
     assert longest_s < HOLD_LIMIT_S + 1
 
 
-@pytest.mark.parametrize("factor", [pytest.param(factor, marks=FIRST_PAUSE) for factor in (1, 1.7, 0.4)])
+@pytest.mark.parametrize("factor", [1, 1.7, 0.4])
 def test_slow_streaming_answers(bare_network: Network, factor: float) -> None:
     """A target that streams its answers with pauses gets each request after the whole answer to the one before."""
     start_both(bare_network, "--pieces", 6, "--pause-s", 0.03, "--factor", factor)

@@ -261,12 +261,13 @@ class Endpoint:
 
     def _receive_ack(self, segment: Segment, start: int) -> bool:
         ack = self.una + seq_diff(segment.ack, (self.iss + self.una) & SEQ_MASK)
+        if self.state == "syn_received" and not 1 <= ack <= self.sent_to:  # section 3.10.7.4: of another connection
+            self._send(build_segment(*self._addresses(), segment.ack, 0, RST, 0))
+            return False
         if ack > self.sent_to:
             self._emit(ACK, self.next)
             return False
         if self.state == "syn_received":
-            if ack < 1:
-                return False
             self.state = "open"
             self.una = 1
             self._disarm()

@@ -9,21 +9,32 @@ from copytool.mirror.timers import NEVER
 RTT_S = 0.002
 
 
+def known(config: MirrorConfig) -> TargetPauses:
+    """Return the pauses of a target that has answered often and never paused."""
+    pauses = TargetPauses(config)
+    for _ in range(20):
+        pauses.note_response()
+    return pauses
+
+
 class Turns:
     """A rule with its counters and a short way to ask it."""
 
     def __init__(self, pauses: TargetPauses | None = None, **config: float) -> None:
         self.counters = ReleaseCounters()
         settings = MirrorConfig(**config)
-        self.rule = ReleaseRule(settings, self.counters, pauses or TargetPauses(settings.quiet_max_s))
+        self.rule = ReleaseRule(settings, self.counters, pauses or known(settings))
 
-    def ask(self, seen: int, now: float, delivered_at: float = 0.0, latest_seen: int = 0) -> bool:
-        """Ask whether a piece sent after `seen` response octets may go at `now`."""
-        return self.rule.may_release(seen, max(seen, latest_seen), delivered_at, RTT_S, now)
+    def ask(self, seen: int, now: float, delivered_at: float = 0.0, in_write: bool = False) -> bool:
+        """Ask whether a piece sent after `seen` response octets may go at `now`; does it leave its write unfinished?"""
+        released = self.rule.may_release(seen, delivered_at, RTT_S, now)
+        if released:
+            self.rule.in_write = in_write
+        return released
 
-    def answer(self, received: int, now: float) -> None:
-        """The target has answered `received` octets in all."""
-        self.rule.note_received(received, now)
+    def answer(self, received: int, now: float, finished: bool = False) -> None:
+        """The target has answered `received` octets in all, and closed or not."""
+        self.rule.note_received(received, finished, now)
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -103,8 +114,21 @@ def test_a_difference_does_not_shift_the_next_turns() -> None:
     assert turns.ask(100, 1.5)
     assert not turns.ask(200, 1.6)
     turns.answer(160, 1.7)
-    assert turns.ask(200, 1.7)
-    assert turns.counts == (1, 1, 0)
+    assert not turns.ask(200, 1.7), "it may be on its way to a longer one"
+    assert turns.ask(200, turns.rule.wake_at)
+    turns.answer(260, 2.0)
+    assert turns.ask(300, 2.0), "an equal one that was complete is trusted again"
+    assert turns.counts == (1, 2, 0)
+
+
+def test_a_target_that_has_closed_has_answered_everything() -> None:
+    """Its FIN ends every wait, whether the client has read as much, less or more."""
+    for received in (99, 100, 101):
+        turns = Turns()
+        turns.ask(0, 0.0)
+        turns.answer(received, 1.0, finished=True)
+        assert turns.ask(100, 1.0)
+        assert turns.counts == ((0, 1, 0) if received < 100 else (1, 0, 0))
 
 
 def test_quiet_time_adapts_to_pauses_inside_responses() -> None:
@@ -186,15 +210,76 @@ def test_greeting_is_waited_for() -> None:
     assert turns.rule.turns == 1
 
 
-def test_longer_answer_is_no_difference_if_the_client_has_read_it_meanwhile() -> None:
-    """With data in flight both ways the target may be ahead of what a request had seen; the count stays exact."""
+def test_a_write_that_goes_on_waits_for_nothing() -> None:
+    """Octets that the client had to send before it read a response are no turn, whatever it has read meanwhile."""
+    turns = Turns()
+    assert turns.ask(0, 0.0, in_write=True)
+    assert turns.ask(500, 0.1, in_write=True)
+    assert turns.ask(900, 0.2)
+    assert turns.rule.turns == 1
+    assert not turns.ask(1500, 0.3), "the write was finished: this one may answer what was read"
+    turns.answer(1500, 0.4)
+    assert turns.ask(1500, 0.4)
+    assert turns.counts == (1, 0, 0)
+
+
+def test_a_target_ahead_is_no_difference_in_a_session_that_speaks_both_ways_at_once() -> None:
+    """After a write that went on while responses came in, octets in flight explain why the target is ahead."""
+    turns = Turns()
+    turns.ask(0, 0.0, in_write=True)
+    turns.ask(100, 0.1)
+    turns.answer(450, 1.0)
+    assert turns.ask(300, 1.0)
+    assert turns.ask(400, 1.0)
+    turns.answer(600, 1.1)
+    assert turns.ask(600, 1.1)
+    assert turns.counts == (3, 0, 0)
+
+
+def test_a_longer_answer_does_not_count_for_later_turns() -> None:
+    """However far the mirror lags behind the client, each request waits for the whole of its own answer."""
     turns = Turns()
     turns.ask(0, 0.0)
-    turns.answer(250, 1.0)
-    assert turns.ask(100, 1.0, latest_seen=300)
-    turns.answer(400, 1.1)
-    assert turns.ask(400, 1.1)
-    assert turns.counts == (2, 0, 0)
+    now = 0.0
+    for turn in range(1, 30):
+        turns.answer(turn * 150 - 40, now + 0.001)
+        assert not turns.ask(turn * 100, now + 0.001), "forty octets are still to come"
+        turns.answer(turn * 150, now + 0.006)
+        assert not turns.ask(turn * 100, now + 0.007)
+        now = turns.rule.wake_at
+        assert turns.ask(turn * 100, now)
+    assert turns.counts == (0, 29, 0)
+
+
+def test_a_target_that_never_stops_speaking_holds_one_turn_only() -> None:
+    """Once the hold limit has shown that it speaks by itself, having answered enough is enough."""
+    turns = Turns(hold_limit_s=5.0)
+    turns.ask(0, 0.0)
+    now, octets = 0.0, 0
+    for turn in range(1, 20):
+        while not turns.ask(turn * 10, now):
+            now += 0.02
+            octets += 7
+            turns.answer(octets, now)
+            assert now < 7
+    assert turns.counts[2] == 1
+
+
+def test_little_is_known_of_a_new_target() -> None:
+    """Its first pause is not taken for the end of a response; after twenty responses its pauses are known."""
+    config = MirrorConfig()
+    pauses = TargetPauses(config)
+    turns = Turns(pauses=pauses)
+    turns.ask(0, 0.0)
+    turns.answer(10, 0.001)
+    assert not turns.ask(100, 0.001)
+    assert turns.rule.wake_at == 0.001 + config.quiet_first_s
+    for turn in range(1, 21):
+        turns.answer(turn * 100, turn * 0.002)
+        assert turns.ask(turn * 100, turn * 0.002)
+    turns.answer(2010, 0.042)
+    assert not turns.ask(2100, 0.042)
+    assert turns.rule.wake_at < 0.042 + 0.02
 
 
 def test_slow_target_is_not_late_while_it_takes_in_the_request() -> None:
@@ -246,7 +331,7 @@ def test_a_response_that_began_late_is_waited_for_as_long_again() -> None:
 
 def test_pauses_of_other_sessions_count() -> None:
     """A session that has seen no pause waits as long as the target's pauses elsewhere suggest, for a while."""
-    pauses = TargetPauses(1.0)
+    pauses = known(MirrorConfig())
     first, second = Turns(pauses=pauses), Turns(pauses=pauses)
     first.ask(0, 0.0)
     first.answer(10, 0.001)
@@ -264,7 +349,7 @@ def test_pauses_of_other_sessions_count() -> None:
 
 def test_a_server_that_speaks_by_itself_does_not_slow_down_others() -> None:
     """A gap longer than the limit is no pause inside a response."""
-    pauses = TargetPauses(1.0)
+    pauses = known(MirrorConfig())
     pauses.note(30.0, 0.0)
     assert pauses.longest_s(0.0) == 0.0
     pauses.note(0.5, 0.0)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from copytool.mirror.send_buffer import SendBuffer
 
 
@@ -27,3 +32,29 @@ def test_urgent_octets_are_found_until_acknowledged() -> None:
     assert [buffer.urgent_after(position) for position in range(1, 8)] == [4, 4, 4, 7, 7, 7, 0]
     buffer.acknowledge(4)
     assert buffer.urgent_after(1) == 7
+
+
+@given(st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 6000)), max_size=60), st.randoms())
+def test_any_piece_can_be_read_until_it_is_acknowledged(steps: list[tuple[int, int]], rng: random.Random) -> None:
+    """Whatever sizes octets come in and are acknowledged in, what is read is what was appended."""
+    buffer, stream = SendBuffer(), b"\0"
+    for size, acknowledged in steps:
+        octets = rng.randbytes(size)
+        buffer.append(octets, False)
+        stream += octets
+        start = buffer.start
+        assert buffer.acknowledge(start + acknowledged) == min(acknowledged, len(stream) - start)
+        assert (buffer.end, len(buffer)) == (len(stream), len(stream) - buffer.start)
+        if len(buffer):
+            position = rng.randrange(buffer.start, buffer.end)
+            length = rng.randint(1, buffer.end - position)
+            assert buffer.read(position, length) == stream[position : position + length]
+
+
+def test_pieces_that_were_acknowledged_are_forgotten() -> None:
+    """A long stream through a short buffer leaves nothing behind."""
+    buffer = SendBuffer()
+    for _ in range(10_000):
+        buffer.append(bytes(3000), False)
+        buffer.acknowledge(buffer.end)
+    assert len(buffer._pieces) < 1000

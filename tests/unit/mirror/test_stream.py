@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copytool.mirror.stream import MAX_HELD_PIECES, MAX_URGENT, ClientStream, Piece
-from copytool.wire.segment import ACK, FIN, SYN, URG, Segment, build_segment, parse_segment
+from copytool.mirror.stream import MAX_HELD_PIECES, MAX_URGENT, PUSHED, URGENT, ClientStream, Piece
+from copytool.wire.segment import ACK, FIN, PSH, SYN, URG, Segment, build_segment, parse_segment
 from copytool.wire.seq import SEQ_MASK
 
 ADDRESS = bytes(4)
@@ -245,7 +245,7 @@ def test_seen_belongs_to_the_segment_not_to_its_arrival() -> None:
     captured.feed(0)
     captured.feed(3, b"two", seen=100)
     captured.feed(0, b"one", seen=0)
-    assert captured.pieces == [(b"one", 0, False), (b"two", 100, False)]
+    assert captured.pieces == [(b"one", 0, PUSHED), (b"two", 100, PUSHED)]
     assert captured.stream.seen == 100
 
 
@@ -298,7 +298,7 @@ def test_a_fin_that_was_not_captured_is_a_hole() -> None:
 
 def marks(captured: Captured) -> list[tuple[bytes, bool]]:
     """Return the pieces without what the client had seen."""
-    return [(octets, urgent) for octets, _, urgent in captured.pieces]
+    return [(octets, bool(marks & URGENT)) for octets, _, marks in captured.pieces]
 
 
 def test_pieces_end_behind_urgent_octets() -> None:
@@ -337,3 +337,15 @@ def test_octets_outside_any_window_are_read_by_nobody() -> None:
     assert not captured.stream.has_hole
     captured.feed(0, b"abc")
     assert captured.octets == b"abc"
+
+
+def test_a_write_ends_where_the_client_says_or_stops() -> None:
+    """A full segment without PSH is in the middle of a write; PSH, FIN and a short segment end it."""
+    captured = Captured()
+    captured.feed(0, bytes(1000))
+    captured.feed(1000, bytes(1000), ACK | PSH)
+    captured.feed(3000, bytes(1000))
+    captured.feed(2000, bytes(1000))
+    captured.feed(4000, bytes(10))
+    captured.feed(4010, bytes(1000), ACK | FIN)
+    assert [marks for _, _, marks in captured.pieces] == [0, PUSHED, 0, 0, PUSHED, PUSHED]
