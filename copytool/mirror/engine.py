@@ -18,11 +18,11 @@ from .config import MirrorConfig
 from .counters import EngineCounters
 from .emitter import Emitter, Outgoing
 from .events import SessionEnded
+from .habits import TargetHabits
 from .handshakes import Handshakes
 from .mapping import ClientNetwork, ClientSelection, MirrorKey, Sampler
 from .midstream import MidstreamWatch, assumed_syn
 from .path import PathLimit
-from .release import TargetPauses
 from .remembered import Remembered
 from .sender import Sender
 from .session import PIECE_BYTES, Session
@@ -66,7 +66,7 @@ class Engine:
         self._paths = {
             address: PathLimit(_HEADER_BYTES[len(address)], config.mtu_bytes) for address, _ in self._target_set
         }
-        self._pauses = {target: TargetPauses(config) for target in self._target_set}
+        self._habits = {target: TargetHabits(config) for target in self._target_set}
         self._connections: dict[ClientKey, ClientConnection] = {}
         self._sessions: dict[MirrorKey, Session] = {}
         self._remembered = Remembered()
@@ -337,8 +337,8 @@ class Engine:
         _, _, target, target_port = mirror
         emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
         sender = Sender(emitter, syn.seq, syn.window_scale, self._paths[target], self.config)
-        pauses = self._pauses[target, target_port]
-        session = Session(mirror, connection, sender, self.config, self.counters, pauses, now)
+        habits = self._habits[target, target_port]
+        session = Session(mirror, connection, sender, self.config, self.counters, habits, now)
         self._sessions[mirror] = session
         self.counters.open_session()
         sender.open(now)

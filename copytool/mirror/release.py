@@ -8,9 +8,10 @@ those octets to send before it read anything. A turn that waits compares
     answer  = received - base at target what the target has answered
 
     answer == share   release at once: the usual case, which costs no waiting and no timer
-    answer > share    the target's response is longer: release when it has been silent for the quiet time, at the latest
-                      after the hold limit. In a session whose two directions are known to be independent (a write went
-                      on while responses came in, or the target never stops speaking) release at once
+    answer > share    the target's response is longer, or octets are in flight both ways and the target is ahead.
+                      Release when it has been silent for the quiet time, at the latest after the hold limit. But
+                      release at once if the client has by now read that much online, too, and this target is known to
+                      answer like online; or if it was found that the target never stops speaking
     answer < share    wait. The response is shorter if the target is silent for the quiet time although it has every
                       byte released so far. A target that says nothing at all is waited for until the hold limit
 
@@ -26,14 +27,13 @@ target were seen complete, it is not short.
 from __future__ import annotations
 
 from .config import MirrorConfig
+from .habits import TargetHabits
 from .timers import NEVER
 
-__all__ = ["ReleaseCounters", "ReleaseRule", "TargetPauses"]
+__all__ = ["ReleaseCounters", "ReleaseRule"]
 
 _QUIET_GAPS = 3
-_KNOWN_RESPONSES = 20
 _COMPLETE, _EQUAL, _LONGER, _SHORTER = range(4)
-_HALF_LIFE_S = 60.0
 
 
 class ReleaseCounters:
@@ -45,39 +45,6 @@ class ReleaseCounters:
         self.answered = 0
         self.quiet = 0
         self.held = 0
-
-
-class TargetPauses:
-    """The longest recent pause inside a response of one target, for sessions that have not met one yet. In seconds."""
-
-    __slots__ = ("_at", "_config", "_longest_s", "_responses")
-
-    def __init__(self, config: MirrorConfig) -> None:
-        self._config = config
-        self._longest_s = 0.0
-        self._at = 0.0
-        self._responses = 0
-
-    def note(self, pause_s: float, now: float) -> None:
-        """Take in a pause; one beyond the limit is no part of a response but a server that speaks by itself."""
-        if self.longest_s(now) < pause_s <= self._config.quiet_max_s:
-            self._longest_s = pause_s
-            self._at = now
-
-    def note_response(self) -> None:
-        """A response was seen from its beginning to its end."""
-        self._responses += 1
-
-    def longest_s(self, now: float) -> float:
-        """Return the longest pause; an old one counts for less."""
-        if self._longest_s == 0.0:
-            return 0.0
-        return float(self._longest_s * 0.5 ** ((now - self._at) / _HALF_LIFE_S))
-
-    def least_quiet_s(self) -> float:
-        """Return the least silence that may mean the end of a response."""
-        config = self._config
-        return config.quiet_min_s if self._responses >= _KNOWN_RESPONSES else config.quiet_first_s
 
 
 class ReleaseRule:
@@ -96,9 +63,8 @@ class ReleaseRule:
         "_counters",
         "_differed",
         "_finished",
-        "_independent",
+        "_habits",
         "_longest_gap_s",
-        "_pauses",
         "_received",
         "_released_at",
         "_released_at_received",
@@ -109,10 +75,10 @@ class ReleaseRule:
         "wake_at",
     )
 
-    def __init__(self, config: MirrorConfig, counters: ReleaseCounters, pauses: TargetPauses) -> None:
+    def __init__(self, config: MirrorConfig, counters: ReleaseCounters, habits: TargetHabits) -> None:
         self._config = config
         self._counters = counters
-        self._pauses = pauses
+        self._habits = habits
         self._turn_seen = 0
         self._base_seen = 0
         self._base_received = 0
@@ -125,7 +91,6 @@ class ReleaseRule:
         self._waiting_since = NEVER
         self._differed = False
         self._finished = False
-        self._independent = False
         self.in_write = False
         self.turns = 0
         self.wake_at = NEVER
@@ -139,17 +104,22 @@ class ReleaseRule:
             gap = now - self._answered_at
             if gap > self._longest_gap_s:
                 self._longest_gap_s = gap
-                self._pauses.note(gap, now)
+                self._habits.note(gap, now)
         elif self._released_at < now:
             self._began_after_s = now - self._released_at
         self._received = received
         self._answered_at = now
 
-    def may_release(self, seen: int, idle_since: float, rtt_s: float, now: float) -> bool:
+    def note_end(self, seen: int, now: float) -> None:
+        """The session has ended: the client has read `seen` response octets in all, perhaps the FIN among them."""
+        if self._received:
+            self._habits.note_lengths(abs(seen - self._received) <= 1, now)
+
+    def may_release(self, seen: int, latest_seen: int, idle_since: float, rtt_s: float, now: float) -> bool:
         """Return whether a piece sent after `seen` response octets may go; `wake_at` says when to ask again.
 
-        idle_since: when the target had acknowledged everything released, NEVER if it has not. rtt_s: round-trip time
-        to the target with its variation.
+        latest_seen: response octets the client has read online by now. idle_since: when the target had acknowledged
+        everything released, NEVER if it has not. rtt_s: round-trip time to the target with its variation.
         """
         self.wake_at = NEVER
         if seen <= self._turn_seen:
@@ -158,13 +128,15 @@ class ReleaseRule:
                 self._released_at = now
             return True
         if self.in_write:
-            self._independent = True
             self._turn_seen = seen
             return True
-        answer_is = self._compare(seen - self._base_seen, self._received - self._base_received)
+        answer_is = self._compare(seen - self._base_seen, latest_seen - self._base_seen, now)
         if answer_is == _COMPLETE:
             self._counters.answered += 1
-        elif not self._is_over(answer_is, idle_since, rtt_s, now):
+            equal = self._received - self._base_received == seen - self._base_seen
+            if equal and not self._habits.has_been_equal and self._is_quiet(idle_since, rtt_s, now):
+                self._habits.note_lengths(True, now)
+        elif not self._is_over(answer_is, seen, idle_since, rtt_s, now):
             return False
         elif answer_is == _EQUAL:
             self._differed = False
@@ -174,20 +146,22 @@ class ReleaseRule:
         self._begin_turn(seen, now)
         return True
 
-    def _compare(self, share: int, answer: int) -> int:
+    def _compare(self, share: int, latest_share: int, now: float) -> int:
         """Say what the target's answer is to the online service's share."""
+        answer = self._received - self._base_received
         if answer < share:
             return _SHORTER
-        if self._finished or (answer > share and self._independent):
+        if self._finished:
             return _COMPLETE
         if answer > share:
-            return _LONGER
+            in_flight = answer <= latest_share and self._habits.answers_alike(now)
+            return _COMPLETE if in_flight or self._habits.speaks_unasked(now) else _LONGER
         # In a session whose responses differ, a longer one passes through every length.
         return _EQUAL if self._differed else _COMPLETE
 
     def _begin_turn(self, seen: int, now: float) -> None:
         if self._received > self._released_at_received:
-            self._pauses.note_response()
+            self._habits.note_response()
         self._waiting_since = NEVER
         self._turn_seen = seen
         self._released_at_received = self._received
@@ -195,7 +169,7 @@ class ReleaseRule:
         self._began_after_s = 0.0
         self.turns += 1
 
-    def _is_over(self, answer_is: int, idle_since: float, rtt_s: float, now: float) -> bool:
+    def _is_over(self, answer_is: int, seen: int, idle_since: float, rtt_s: float, now: float) -> bool:
         """Return whether nothing is to be waited for any more; if something is, set `wake_at`."""
         if answer_is == _SHORTER and self._finished:
             self._counters.quiet += 1
@@ -207,20 +181,23 @@ class ReleaseRule:
             held_until = self._waiting_since + self._config.hold_limit_s
         else:
             held_until = max(self._waiting_since, quiet_since) + self._config.hold_limit_s
-        quiet_until = NEVER
-        if answer_is != _SHORTER or self._received > self._released_at_received:
-            quiet_until = quiet_since + self._quiet_s(rtt_s, now)
+        has_answered = self._received > self._released_at_received or self._received >= seen
+        quiet_until = quiet_since + self._quiet_s(rtt_s, now) if has_answered else NEVER
         if now >= quiet_until:
             self._counters.quiet += 1
             return True
         if now >= held_until:
             self._counters.held += 1
-            self._independent = self._independent or answer_is != _SHORTER
+            if answer_is != _SHORTER:
+                self._habits.note_unasked(now)
             return True
         self.wake_at = min(quiet_until, held_until)
         return False
 
+    def _is_quiet(self, idle_since: float, rtt_s: float, now: float) -> bool:
+        return now >= max(self._answered_at, idle_since) + self._quiet_s(rtt_s, now)
+
     def _quiet_s(self, rtt_s: float, now: float) -> float:
-        longest_s = max(self._longest_gap_s, self._pauses.longest_s(now))
-        quiet_s = max(2 * rtt_s, _QUIET_GAPS * longest_s, self._began_after_s, self._pauses.least_quiet_s())
+        longest_s = max(self._longest_gap_s, self._habits.longest_s(now))
+        quiet_s = max(2 * rtt_s, _QUIET_GAPS * longest_s, self._began_after_s, self._habits.least_quiet_s())
         return min(quiet_s, self._config.quiet_max_s)

@@ -8,8 +8,9 @@ from typing import Protocol
 from ..link.records import ResponseRecord
 from .config import MirrorConfig
 from .counters import EngineCounters
+from .habits import TargetHabits
 from .mapping import MirrorKey
-from .release import ReleaseRule, TargetPauses
+from .release import ReleaseRule
 from .sender import CLOSED, OPEN, Sender
 from .stream import PUSHED, URGENT, ClientStream, Piece
 from .timers import NEVER
@@ -82,7 +83,7 @@ class Session:
         sender: Sender,
         config: MirrorConfig,
         counters: EngineCounters,
-        pauses: TargetPauses,
+        habits: TargetHabits,
         now: float,
     ) -> None:
         self.key = key
@@ -105,7 +106,7 @@ class Session:
         self._delivered_at = now
         self._config = config
         self._counters = counters
-        self._rule = ReleaseRule(config, counters.release, pauses)
+        self._rule = ReleaseRule(config, counters.release, habits)
 
     @property
     def buffered(self) -> int:
@@ -184,11 +185,12 @@ class Session:
     def _release(self, now: float) -> None:
         pending = self._pending
         rule = self._rule
+        latest_seen = self.connection.stream.seen
         rtt_s = self.sender.rtt.unbounded_rto_s()
         idle_since = NEVER if self.sender.buffered else self._delivered_at
         while pending:
             octets, seen, marks = pending[0]
-            if not rule.may_release(seen, idle_since, rtt_s, now):
+            if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
                 return
             pending.popleft()
             self._counters.pieces -= 1
@@ -198,12 +200,12 @@ class Session:
             self.turns = rule.turns
             idle_since = NEVER
         if self._fin_seen >= 0 and not self._fin_released:
-            if not rule.may_release(self._fin_seen, idle_since, rtt_s, now):
+            if not rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
                 return
             self._fin_released = True
             self.sender.finish()
         if self._reset_seen >= 0 and not self._reset_released:
-            self._reset_released = rule.may_release(self._reset_seen, idle_since, rtt_s, now)
+            self._reset_released = rule.may_release(self._reset_seen, latest_seen, idle_since, rtt_s, now)
 
     def _failure_outcome(self) -> str:
         failure = self.sender.failure
@@ -223,6 +225,8 @@ class Session:
         sender = self.sender
         if not (sender.fin_acked and sender.responses.finished):
             sender.abort()
+        if outcome == "mirrored" and self._fin_released:
+            self._rule.note_end(self.connection.stream.seen, now)
         self.outcome = outcome
         self.reason = "" if outcome == "mirrored" else reason
         self._counters.pieces -= len(self._pending)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from jsonlog import JsonLog, Tally
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosedError
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
 
 MESSAGES = 40
 
@@ -27,7 +28,8 @@ async def serve_forever(options: argparse.Namespace) -> None:
             async for message in socket:
                 messages += 1
                 tally.add(message.encode() if isinstance(message, str) else message)
-                await socket.send(message)
+                with contextlib.suppress(ConnectionClosed):  # a client that closes does not wait for every answer
+                    await socket.send(message)
         except ConnectionClosedError:
             end = "cut off"
         ticker.cancel()

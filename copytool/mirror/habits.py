@@ -1,0 +1,68 @@
+"""How one target answers, for sessions that have not learnt it yet. Times in seconds."""
+
+from __future__ import annotations
+
+from .config import MirrorConfig
+
+__all__ = ["TargetHabits"]
+
+_KNOWN_RESPONSES = 20
+_HALF_LIFE_S = 60.0
+
+
+class TargetHabits:
+    """The longest recent pause inside a response, whether responses are as long as online's, whether it speaks unasked.
+
+    has_been_equal: responses that were complete at both hosts had equal lengths at least once.
+    """
+
+    __slots__ = ("_at", "_config", "_differed_at", "_longest_s", "_responses", "_unasked_at", "has_been_equal")
+
+    def __init__(self, config: MirrorConfig) -> None:
+        self._config = config
+        self._longest_s = 0.0
+        self._at = 0.0
+        self._responses = 0
+        self.has_been_equal = False
+        self._differed_at = float("-inf")
+        self._unasked_at = float("-inf")
+
+    def note(self, pause_s: float, now: float) -> None:
+        """Take in a pause; one beyond the limit is no part of a response but a server that speaks by itself."""
+        if self.longest_s(now) < pause_s <= self._config.quiet_max_s:
+            self._longest_s = pause_s
+            self._at = now
+
+    def note_response(self) -> None:
+        """A response was seen from its beginning to its end."""
+        self._responses += 1
+
+    def note_lengths(self, equal: bool, now: float) -> None:
+        """Responses that were complete at both hosts had equal lengths, or had not."""
+        if equal:
+            self.has_been_equal = True
+        else:
+            self._differed_at = now
+
+    def answers_alike(self, now: float) -> bool:
+        """Return whether responses were as long as online's, and none was known to differ lately."""
+        return self.has_been_equal and now - self._differed_at > _HALF_LIFE_S
+
+    def note_unasked(self, now: float) -> None:
+        """It has gone on speaking for the whole hold limit, beyond what online had answered."""
+        self._unasked_at = now
+
+    def speaks_unasked(self, now: float) -> bool:
+        """Return whether it lately did."""
+        return now - self._unasked_at <= _HALF_LIFE_S
+
+    def longest_s(self, now: float) -> float:
+        """Return the longest pause; an old one counts for less."""
+        if self._longest_s == 0.0:
+            return 0.0
+        return float(self._longest_s * 0.5 ** ((now - self._at) / _HALF_LIFE_S))
+
+    def least_quiet_s(self) -> float:
+        """Return the least silence that may mean the end of a response."""
+        config = self._config
+        return config.quiet_min_s if self._responses >= _KNOWN_RESPONSES else config.quiet_first_s
