@@ -1,0 +1,174 @@
+"""What breaks while sessions run: clients never notice, copytool recovers by itself, nothing wrong is delivered."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .faults import Fault, Mirror, mirror_of
+
+CUT = """
+table inet cut {
+    chain incoming { type filter hook input priority 0; tcp dport 36524 drop; }
+    chain outgoing { type filter hook output priority 0; tcp sport 36524 drop; }
+}
+"""
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[Mirror]:
+    """The four hosts with both daemons running."""
+    with mirror_of(tmp_path) as made:
+        made.start()
+        yield made
+
+
+def test_intercept_killed(mirror: Mirror) -> None:
+    """Sessions that intercept's death finds open go on when it is back; those that begin meanwhile are no_feedback."""
+    fault = Fault(mirror, "intercept killed")
+    assert mirror.intercept is not None
+    mirror.intercept.kill()
+    mirror.intercept.wait(10)
+    fault.last(2)
+    mirror.start_intercept()
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients()
+    fault.check_sessions("no_feedback")
+
+
+def test_copy_killed(mirror: Mirror) -> None:
+    """A new copy skips what is open, closes at the target what its predecessor left there, and mirrors what is new."""
+    fault = Fault(mirror, "copy killed")
+    mirror.copies[0].kill()
+    mirror.copies[0].wait(10)
+    fault.last(1)
+    mirror.start_copy()
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients()
+    fault.check_sessions("midstream_skipped", may=("no_feedback",), unsure=(fault.began_at - 0.5, fault.recovered_at))
+    long = {session["id"] for session in fault.load.sessions() if session["kind"] == "long"}
+    ends = [record["end"] for record in mirror.logs["target"].read() if record["id"] in long]
+    assert ends == ["reset"] * len(long) != [], "sessions of the killed copy were not reset"
+
+
+def test_link_cut(mirror: Mirror) -> None:
+    """With the link's packets dropped for 10 s, open sessions wait and go on, and new ones are no_feedback."""
+    fault = Fault(mirror, "link cut")
+    rules = mirror.network.assistant.scratch / "cut.nft"
+    rules.write_text(CUT)
+    mirror.network.assistant.run("nft", "-f", rules)
+    fault.last(10)
+    mirror.network.assistant.run("nft", "delete", "table", "inet", "cut")
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients()
+    fault.check_sessions("no_feedback")
+
+
+def test_assistant_gone(mirror: Mirror) -> None:
+    """With the assistant unplugged for 8 s, neither link nor answers arrive; open sessions go on afterwards."""
+    fault = Fault(mirror, "assistant gone")
+    mirror.switch("link", "set", "assistant", "down")
+    fault.last(8)
+    mirror.switch("link", "set", "assistant", "up")
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients()
+    fault.check_sessions("no_feedback")
+
+
+@pytest.mark.parametrize(
+    ("number", "outcome"), [(signal.SIGTERM, "target_closed_early"), (signal.SIGHUP, "target_reset")]
+)
+def test_target_service_restarted(mirror: Mirror, number: int, outcome: str) -> None:
+    """Sessions that it closes are target_closed_early, those that it resets target_reset, new ones target_refused."""
+    fault = Fault(mirror, f"target service restarted, {outcome}")
+    service = mirror.services["target"]
+    service.send_signal(number)
+    service.wait(10)
+    fault.last(1)
+    mirror.start_service("target")
+    fault.cause_is_gone(was_outage=False)
+    fault.finish()
+    fault.check_clients()
+    may = ("target_closed_early", "target_reset")
+    fault.check_sessions("target_refused", outcome, may=may, unsure=(fault.began_at, fault.gone_at))
+
+
+def test_target_gone(mirror: Mirror) -> None:
+    """With the target unplugged for 8 s, open sessions go on afterwards; only what gave up its SYN is lost."""
+    fault = Fault(mirror, "target gone")
+    mirror.switch("link", "set", "target", "down")
+    fault.last(8)
+    mirror.switch("link", "set", "target", "up")
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients()
+    fault.check_sessions("target_unreachable")
+
+
+def test_route_removed(mirror: Mirror) -> None:
+    """Without its route for 3 s the target cannot answer; every session goes on when the route is back."""
+    fault = Fault(mirror, "route removed")
+    target = mirror.network.target
+    target.run("ip", "route", "delete", "192.168.60.0/24")
+    fault.last(3)
+    target.run("ip", "route", "add", "192.168.60.0/24", "via", "192.168.50.102", "src", "192.168.50.101")
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients()
+    fault.check_sessions()
+
+
+def test_online_interface_down(mirror: Mirror) -> None:
+    """Online's interface is down for a second: clients stall and see no error, and every session arrives whole."""
+    fault = Fault(mirror, "online's interface down")
+    online = mirror.network.online
+    online.run("ip", "link", "set", "ens18", "down")
+    fault.last(1)
+    online.run("ip", "link", "set", "ens18", "up")
+    fault.cause_is_gone()
+    fault.finish()
+    fault.check_clients(may_stall=True)
+    assert max(fault.latencies()[1]) > 0.8, "the interface was not down"
+    fault.check_sessions()
+
+
+def _libfaketime() -> Path:
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    assert found is not None, "libfaketime is missing; scripts/setup installs it"
+    return found
+
+
+def _hours(log: Path) -> list[int]:
+    """Return the hours at which a daemon wrote its log."""
+    return [int(line[11:13]) for line in log.read_text().splitlines() if line[4:5] == "-"]
+
+
+@pytest.mark.parametrize("step", ["+1h", "-1h"])
+def test_clock_stepped(tmp_path: Path, step: str) -> None:
+    """The wall clock of both daemons jumps by an hour: nothing happens."""
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    settings = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", f"FAKETIME_TIMESTAMP_FILE={clock}"]
+    with mirror_of(tmp_path) as mirror:
+        mirror.start("", "env", f"LD_PRELOAD={_libfaketime()}", *settings)
+        fault = Fault(mirror, f"clock {step}")
+        links = mirror.network.online.status()["link"][0]["connects"]
+        hours = _hours(mirror.copy_log)
+        clock.write_text(f"{step}\n")
+        fault.last(3)
+        fault.cause_is_gone(was_outage=False)
+        fault.finish()
+        assert fault.status["link"][0]["connects"] == links == 1
+        fault.check_clients()
+        fault.check_sessions()
+        mirror.copies[0].terminate()
+        assert mirror.copies[0].wait(10) == 0
+        moved = (_hours(mirror.copy_log)[-1] - hours[-1]) % 24
+        assert moved in ((1, 2) if step == "+1h" else (23, 0)), "the clock was not stepped"
