@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -126,6 +127,10 @@ class Load:
     def sessions(self) -> list[Record]:
         """Return the sessions that have ended."""
         return self._file.read()
+
+    def one_more_turn(self) -> None:
+        """Have each long session send a turn now."""
+        self._child.send_signal(signal.SIGUSR1)
 
     def finish(self) -> None:
         """Let the sessions end as they should, and wait for that."""

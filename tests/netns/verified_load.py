@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import signal
@@ -22,12 +23,29 @@ NO_LINGER = struct.pack("ii", 1, 0)
 TIMEOUT_S = 30.0
 
 
+class Signals:
+    """SIGTERM: come to an end. SIGUSR1: the long sessions send their next turn now."""
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._tell, True)
+        loop.add_signal_handler(signal.SIGUSR1, self._tell, False)
+
+    def _tell(self, stopping: bool) -> None:
+        self.stopping = self.stopping or stopping
+        self.told.set()
+        if not self.stopping:
+            self.told.clear()
+
+
 class Client:
     """One session."""
 
-    def __init__(self, options: argparse.Namespace, stopping: asyncio.Event) -> None:
+    def __init__(self, options: argparse.Namespace, signals: Signals) -> None:
         self._options = options
-        self._stopping = stopping
+        self._signals = signals
         self.number = time.monotonic_ns()
         self.size = 0
         self.port = 0
@@ -85,12 +103,11 @@ class Client:
     async def _long_turns(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
             await self._turn(reader, writer, self._options.long_bytes)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._options.long_pause):
-                    await self._stopping.wait()
-                    break
-            except TimeoutError:
-                pass
+                    await self._signals.told.wait()
+            if self._signals.stopping:
+                break
         for _ in range(self._options.last_turns):
             await self._turn(reader, writer, self._options.long_bytes)
 
@@ -106,24 +123,23 @@ class Client:
             raise ValueError("the echo differs")
 
 
-async def short_sessions(options: argparse.Namespace, stopping: asyncio.Event) -> None:
+async def short_sessions(options: argparse.Namespace, signals: Signals) -> None:
     """Drive one short session after the other."""
     number = 0
-    while not stopping.is_set():
+    while not signals.stopping:
         number += 1
-        await Client(options, stopping).run("short", resets=number % options.reset_every == 0)
+        await Client(options, signals).run("short", resets=number % options.reset_every == 0)
         await asyncio.sleep(options.turn_pause)
 
 
 async def run(options: argparse.Namespace) -> None:
     """Drive everything until SIGTERM."""
-    stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    signals = Signals()
     clients = [
-        Client(options, stopping).run("long", resets=options.long_resets and number % 2 == 0)
+        Client(options, signals).run("long", resets=options.long_resets and number % 2 == 0)
         for number in range(options.long)
     ]
-    await asyncio.gather(*clients, *(short_sessions(options, stopping) for _ in range(options.short)))
+    await asyncio.gather(*clients, *(short_sessions(options, signals) for _ in range(options.short)))
 
 
 def main() -> None:
