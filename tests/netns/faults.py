@@ -229,6 +229,8 @@ class Fault:
         assert {"mirrored", *expected} <= set(outcomes) <= {"mirrored", *expected, *may}, f"{self.name}: {outcomes}"
         check_accounts(self.status)
         check_arrivals(self.mirror, self.load.sessions())
+        if len(self.mirror.copies) == 1:
+            check_octets(self.status, self.load.sessions())
         whole = whole_sessions(self.mirror)
         seen = {record["id"] for record in self.mirror.logs["target"].read()}
         otherwise = self.mirror.ended_otherwise()
@@ -275,6 +277,13 @@ def check_arrivals(mirror: Mirror, sessions: list[Record]) -> None:
         if record["end"] == "eof":
             assert record["bytes"] == served[record["id"]], f"cut off, but closed as if whole: {record}"
             assert sent[record["id"]]["end"] == "eof", record
+
+
+def check_octets(status: Record, sessions: list[Record]) -> None:
+    """Every octet that clients sent was captured; what came again counts as duplicate where it was mirrored."""
+    sent = sum(session["bytes"] for session in sessions)
+    assert status["capture"]["drops"] == 0
+    assert 0 <= status["bytes"]["captured"] - status["bytes"]["duplicate"] - sent <= sent / 100
 
 
 def check_accounts(status: Record) -> None:
