@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..errors import ConfigError
+from ..io.session_log import KEPT_SESSIONS
 from .options import COPY_OPTIONS, INTERCEPT_OPTIONS, Option
+from .values import integer
 
 __all__ = ["COMMANDS", "parse_arguments"]
 
@@ -74,6 +76,15 @@ systemd it is ignored.
 {_EXIT_STATUSES}"""
 
 
+_STATUS_EPILOG = f"""\
+examples:
+  copytool status
+  copytool status copy --json
+  copytool status --sessions 20
+
+{_EXIT_STATUSES}"""
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports errors as ConfigError: one line, without the usage text."""
 
@@ -96,14 +107,30 @@ def _parser() -> _Parser:
         command.add_argument("-C", "--config", metavar="FILE", help="TOML file with options; flags win over it")
         for option in COMMANDS[name]:
             _add_option(command, option)
-    status = commands.add_parser(
+    _add_status(commands.add_parser(
         "status", help="print the counters of a running daemon", formatter_class=kind, allow_abbrev=False,
-        description="Prints the counters of the daemons that run on this host.", epilog=_EXIT_STATUSES,
-    )  # fmt: skip
+        description="Prints the counters of the daemons that run on this host.", epilog=_STATUS_EPILOG,
+    ))  # fmt: skip
+    return parser
+
+
+def _add_status(status: argparse.ArgumentParser) -> None:
     status.add_argument("role", nargs="?", choices=tuple(COMMANDS), help="which daemon; default: those that run")
     status.add_argument("--json", action="store_true", help="one JSON object (needs a role if both daemons run)")
+    status.add_argument(
+        "--sessions", nargs="?", const=KEPT_SESSIONS, type=_session_count, metavar="COUNT",
+        help=f"instead of the counters the last COUNT sessions that ended, newest last (default, and at most, "
+        f"{KEPT_SESSIONS}); copy has them",
+    )  # fmt: skip
     status.add_argument("--control-socket", metavar="PATH", help="ask there instead of /run/copytool/ROLE/control.sock")
-    return parser
+
+
+def _session_count(text: str) -> int:
+    hint = f"; put it first: copytool status {text} --sessions" if text in COMMANDS else ""
+    try:
+        return integer(1, KEPT_SESSIONS)(text)
+    except ConfigError as error:
+        raise ConfigError(f"--sessions: {error}{hint}") from None
 
 
 def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:

@@ -1,22 +1,31 @@
-"""`copytool status`, and the same figures as log lines for SIGUSR1."""
+"""`copytool status`, the same figures as log lines for SIGUSR1, and the list of ended sessions."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, HostError
-from ..io.control import default_control_socket, query_status
+from ..io.control import ask_daemon, default_control_socket
 from ..mirror.outcome import OUTCOMES
 
-__all__ = ["format_status", "print_status"]
+__all__ = ["format_sessions", "format_status", "print_status"]
+
+_SESSION_COLUMNS = (
+    ("ended", "<"), ("seconds", ">"), ("client", "<"), ("mirror", "<"), ("target", "<"), ("turns", ">"),
+    ("delivered", ">"), ("undelivered", ">"), ("response", ">"), ("outcome", "<"),
+)  # fmt: skip
 
 
 def print_status(values: dict[str, Any]) -> None:
     """Print the status of the daemons that `values` (of parse_arguments) selects."""
+    if values["sessions"] is not None:
+        _print_sessions(values)
+        return
     if values["control_socket"]:
         paths = [Path(values["control_socket"])]
     elif values["role"]:
@@ -29,18 +38,27 @@ def print_status(values: dict[str, Any]) -> None:
     if values["json"] and len(paths) > 1:
         raise ConfigError("--json: both daemons run here; say which, like `copytool status copy --json`")
     for index, path in enumerate(paths):
-        status = query_status(path)
+        status = ask_daemon(path, "status")
         if values["json"]:
             _print(json.dumps(status, indent=2))
         else:
             _print("\n".join([""] * bool(index) + format_status(status)))
 
 
+def _print_sessions(values: dict[str, Any]) -> None:
+    path = Path(values["control_socket"] or default_control_socket(values["role"] or "copy"))
+    answer = ask_daemon(path, "sessions", count=values["sessions"])
+    if values["json"]:
+        _print(json.dumps(answer, indent=2))
+    else:
+        _print("\n".join(format_sessions(answer)))
+
+
 def _may_exist(path: Path) -> bool:
     try:
         path.stat()
     except OSError as error:
-        return isinstance(error, PermissionError)  # query_status() will say so
+        return isinstance(error, PermissionError)  # ask_daemon() will say so
     return True
 
 
@@ -93,6 +111,34 @@ def _copy_lines(status: dict[str, Any]) -> list[str]:
     lines += [f"  UNREACHABLE  {target}: {reason}" for target, reason in status["send"]["unreachable"].items()]
     lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
     return lines
+
+
+def format_sessions(answer: dict[str, Any]) -> list[str]:
+    """Return the list of ended sessions as an aligned table for people, newest last."""
+    sessions = answer["sessions"]
+    rows = [[title for title, _ in _SESSION_COLUMNS], *map(_session_cells, sessions)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row, reason in zip(rows, ["reason", *(session["reason"] for session in sessions)], strict=True):
+        cells = zip(row, _SESSION_COLUMNS, widths, strict=True)
+        lines.append("  ".join([*(f"{text:{align}{width}}" for text, (_, align), width in cells), reason]).rstrip())
+    lines.append(f"{len(sessions):,} of {answer['ended']:,} sessions that ended; local time, sizes in bytes")
+    return lines
+
+
+def _session_cells(session: dict[str, Any]) -> list[str]:
+    return [
+        f"{datetime.fromisoformat(session['ended_at']).astimezone():%Y-%m-%d %H:%M:%S}",
+        f"{session['duration_s']:,.3f}",
+        session["client"],
+        session["mirror"],
+        session["target"],
+        f"{session['turns']:,}",
+        f"{session['delivered_bytes']:,}",
+        f"{session['undelivered_bytes']:,}",
+        f"{session['response_bytes']:,}",
+        session["outcome"],
+    ]
 
 
 def _intercept_lines(status: dict[str, Any]) -> list[str]:

@@ -1,26 +1,50 @@
-"""The control socket: a local stream socket that answers each connection with one JSON document."""
+"""The control socket: a local stream socket on which a daemon is asked for what it knows.
+
+Each connection is one question: a line of JSON, {"command": "status"}, and a line of JSON back, after which the daemon
+closes. What cannot be answered gets {"error": "what is wrong"}. Whatever a client does or fails to do costs itself
+only: requests and connections are bounded in size, number and time, and nothing waits for anybody.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import json
-import logging
 import os
 import selectors
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import HostError
+from ..errors import CopytoolError, HostError
 from .loop import EventLoop
 
-__all__ = ["ControlServer", "default_control_socket", "query_status"]
+__all__ = [
+    "DEADLINE_S",
+    "MAX_CONNECTIONS",
+    "MAX_REQUEST_BYTES",
+    "Command",
+    "ControlServer",
+    "ask_daemon",
+    "default_control_socket",
+]
 
-_log = logging.getLogger(__name__)
+MAX_CONNECTIONS = 16
+"""Control connections at once; one more closes the one that has done nothing for longest."""
 
-_SEND_TIMEOUT_S = 0.5
+MAX_REQUEST_BYTES = 4096
+"""The longest request, its newline included."""
+
+DEADLINE_S = 5.0
+"""How long a client may take to send its request, and again to read the answer."""
+
+_PROBE_TIMEOUT_S = 0.5
+_BACKLOG = 64
+
+Command = Callable[[dict[str, Any]], dict[str, Any]]
+"""Takes the whole request, returns the answer; a CopytoolError that it raises is the answer's "error"."""
 
 
 def default_control_socket(role: str) -> Path:
@@ -29,12 +53,14 @@ def default_control_socket(role: str) -> Path:
 
 
 class ControlServer:
-    """Answers status queries of root and of the socket's group."""
+    """Answers root and the socket's group with the functions in `commands`."""
 
-    def __init__(self, loop: EventLoop, path: Path, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, loop: EventLoop, path: Path, commands: Mapping[str, Command]) -> None:
         self._loop = loop
         self._path = path
-        self._status = status
+        self._commands = commands
+        self._connections: list[_Connection] = []
+        self._unanswered: deque[_Connection] = deque()
         try:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             self._socket = _bind(path)
@@ -46,19 +72,141 @@ class ControlServer:
 
     def close(self) -> None:
         """Stop answering and remove the socket, unless another one has its name by now."""
+        for connection in self._connections[:]:
+            self._drop(connection)
         self._loop.unwatch(self._socket)
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._identity:
                 self._path.unlink()
         self._socket.close()
 
+    # -- the loop calls these, while there are connections ---------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        if self._unanswered:
+            return 0.0
+        return min((connection.deadline for connection in self._connections), default=float("inf"))
+
+    def handle_timer(self, now: float) -> None:
+        """Answer one request, however many wait: in between, the loop serves the mirror. Give up who is late."""
+        if self._unanswered:
+            connection = self._unanswered.popleft()
+            self._reply(connection, self._answer(bytes(connection.request)), now)
+        for connection in self._connections[:]:
+            if connection.deadline <= now:
+                if connection.answer:
+                    self._drop(connection)
+                else:
+                    self._reply(connection, _error(f"no request within {DEADLINE_S:g} s"), now)
+
     def _on_accept(self, _events: int) -> None:
         accepted = self._loop.accept(self._socket)
-        if accepted is not None:
-            with contextlib.suppress(OSError), accepted[0] as connection:
-                # A document fits into the socket buffer, so a reader that does not read cannot hold the daemon.
-                connection.settimeout(_SEND_TIMEOUT_S)
-                connection.sendall(json.dumps(self._status()).encode() + b"\n")
+        if accepted is None:
+            return
+        sock = accepted[0]
+        sock.setblocking(False)
+        if not self._connections:
+            self._loop.services.append(self)
+        elif len(self._connections) >= MAX_CONNECTIONS:
+            self._drop(min(self._connections, key=lambda connection: connection.active_at))
+        connection = _Connection(sock, self._loop.now())
+        self._connections.append(connection)
+        self._loop.watch(sock, selectors.EVENT_READ, lambda _events: self._on_readable(connection))
+
+    # -- one connection --------------------------------------------------------------------------------------
+
+    def _on_readable(self, connection: _Connection) -> None:
+        now = self._loop.now()
+        try:
+            data = connection.sock.recv(MAX_REQUEST_BYTES - len(connection.request))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        connection.active_at = now
+        line, newline, _ = data.partition(b"\n")
+        connection.request += line
+        if newline:
+            self._loop.unwatch(connection.sock)
+            connection.deadline = float("inf")  # the client did its part
+            self._unanswered.append(connection)
+        elif not data and not connection.request:
+            self._drop(connection)  # somebody only looked whether the daemon lives
+        elif not data:
+            self._reply(connection, _error("the request does not end with a newline"), now)
+        elif len(connection.request) >= MAX_REQUEST_BYTES:
+            self._reply(connection, _error(f"the request is longer than {MAX_REQUEST_BYTES} bytes"), now)
+
+    def _answer(self, request: bytes) -> bytes:
+        """Return what the request's command says, or what is wrong with it."""
+        try:
+            document = json.loads(request.decode())
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict) or not isinstance(document.get("command"), str):
+            return _error('the request is not a JSON object like {"command": "status"}')
+        command = self._commands.get(document["command"])
+        if command is None:
+            return _error(f"unknown command {document['command'][:40]!r}; known here: {', '.join(self._commands)}")
+        try:
+            return json.dumps(command(document)).encode()
+        except CopytoolError as error:
+            return _error(str(error))
+        except Exception as error:
+            self._loop.note_failure()
+            return _error(f"internal error: {error!r}; see the daemon's log and report it")
+
+    def _reply(self, connection: _Connection, answer: bytes, now: float) -> None:
+        connection.answer = memoryview(answer + b"\n")
+        connection.deadline = now + DEADLINE_S
+        self._send(connection)
+
+    def _send(self, connection: _Connection) -> None:
+        """Send what the client takes, then close; what is left goes out when it has read some."""
+        try:
+            sent = connection.sock.send(connection.answer)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._drop(connection)
+            return
+        connection.answer = connection.answer[sent:]
+        if not connection.answer:
+            self._drop(connection)
+            return
+        if sent:
+            connection.active_at = self._loop.now()
+        self._loop.watch(connection.sock, selectors.EVENT_WRITE, lambda _events: self._send(connection))
+
+    def _drop(self, connection: _Connection) -> None:
+        if connection not in self._connections:
+            return  # it was ready in the round of the loop that dropped it
+        self._connections.remove(connection)
+        with contextlib.suppress(ValueError):
+            self._unanswered.remove(connection)
+        self._loop.unwatch(connection.sock)
+        connection.sock.close()
+        if not self._connections:
+            self._loop.services.remove(self)
+
+
+class _Connection:
+    """A client: it sends `request` up to its newline, then reads `answer`, each until `deadline`."""
+
+    __slots__ = ("active_at", "answer", "deadline", "request", "sock")
+
+    def __init__(self, sock: socket.socket, now: float) -> None:
+        self.sock = sock
+        self.request = bytearray()
+        self.answer = memoryview(b"")
+        self.active_at = now
+        self.deadline = now + DEADLINE_S
+
+
+def _error(text: str) -> bytes:
+    return json.dumps({"error": text}).encode()
 
 
 def _bind(path: Path) -> socket.socket:
@@ -71,7 +219,7 @@ def _bind(path: Path) -> socket.socket:
             sock.bind(str(path))
         finally:
             os.umask(old_mask)
-        sock.listen(8)
+        sock.listen(_BACKLOG)
     except BaseException:
         sock.close()
         raise
@@ -81,7 +229,7 @@ def _bind(path: Path) -> socket.socket:
 def _remove_dead(path: Path) -> None:
     """Remove the socket of a daemon that was killed, and nothing else."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_SEND_TIMEOUT_S)
+        probe.settimeout(_PROBE_TIMEOUT_S)
         code = probe.connect_ex(str(path))
     if code == 0:
         raise HostError(f"another copytool answers on {path}; stop it, or choose another --control-socket")
@@ -96,22 +244,31 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def query_status(path: Path) -> dict[str, Any]:
-    """Return the status of the daemon that listens on `path`."""
+def ask_daemon(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
+    """Return what the daemon that listens on `path` answers to a command."""
+    request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(5.0)
+            sock.settimeout(DEADLINE_S)
             sock.connect(str(path))
+            sock.sendall(request)
             with sock.makefile("rb") as stream:
-                document = json.loads(stream.read())
+                line = stream.readline()
+        document = json.loads(line) if line else None
     except FileNotFoundError:
         raise HostError(f"no daemon: {path} does not exist; is it started, with this --control-socket?") from None
     except ConnectionRefusedError:
         raise HostError(f"no daemon answers on {path}; it was killed, start it again") from None
     except PermissionError:
         raise HostError(f"not allowed to use {path}; be root or in its group") from None
+    except BlockingIOError:
+        raise HostError(f"too many ask the daemon on {path} at once; try again") from None
+    except TimeoutError:
+        raise HostError(f"the daemon on {path} does not answer within {DEADLINE_S:g} s; see its log") from None
     except (OSError, ValueError) as error:
-        raise HostError(f"no status from {path}: {error}") from None
+        raise HostError(f"no {command} from {path}: {error}") from None
     if not isinstance(document, dict):
-        raise HostError(f"no status from {path}: unexpected answer")
+        raise HostError(f"no {command} from {path}: " + ("unexpected answer" if line else "closed without an answer"))
+    if "error" in document:
+        raise HostError(f"no {command} from {path}: {document['error']}")
     return document

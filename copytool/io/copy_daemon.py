@@ -22,6 +22,7 @@ from .loop import EventLoop
 from .nexthop import NextHopTable
 from .output import PacketOutput
 from .ring import PACKET_HOST, BlockRing, capture_status, look_after
+from .session_log import SessionLog
 from .settings import CopySettings
 from .sockdiag import GONE, OPEN, SocketLookup
 from .transport import InterceptClient
@@ -84,7 +85,9 @@ class CopyDaemon:
             InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change)
             for address in settings.intercepts
         ]
-        self._control = ControlServer(loop, settings.control_socket, self.status)
+        self._session_log = SessionLog()
+        commands = {"status": lambda _request: self.status(), "sessions": self._session_log.answer}
+        self._control = ControlServer(loop, settings.control_socket, commands)
         self._statistics_at = now
         self._check_targets()
         for ring in self._rings:
@@ -179,6 +182,7 @@ class CopyDaemon:
         if packets:
             self._output.send(packets, now)
         while (event := self.engine.next_event()) is not None:
+            self._session_log.add(event)
             _log_end(event)
 
     # -- from outside ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from .. import __version__
+from ..errors import ConfigError
 from ..link.collector import ResponseCollector
 from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
@@ -36,7 +37,8 @@ class InterceptDaemon:
         self._collector = ResponseCollector()
         self._rings = [FrameRing(name, code) for name in settings.interfaces]
         self._server = LinkServer(loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop)
-        self._control = ControlServer(loop, settings.control_socket, self.status)
+        commands = {"status": lambda _request: self.status(), "sessions": _refuse_sessions}
+        self._control = ControlServer(loop, settings.control_socket, commands)
         self._statistics_at = loop.now()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
@@ -117,3 +119,7 @@ class InterceptDaemon:
             "no_descriptor_left": self._loop.starved,
             "internal_errors": self._loop.failures,
         }
+
+
+def _refuse_sessions(_request: dict[str, Any]) -> dict[str, Any]:
+    raise ConfigError("intercept keeps no list of sessions; ask copy, on the online host")

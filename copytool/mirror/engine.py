@@ -227,7 +227,7 @@ class Engine:
                 client_bytes=session.queued,
                 delivered_bytes=session.sender.delivered,
                 undelivered_bytes=session.buffered,
-                response_bytes=session.sender.responses.received,
+                response_bytes=session.sender.responses.received - session.sender.responses.finished,
                 duration_s=now - session.opened_at,
             )
         )

@@ -38,7 +38,7 @@ class SessionEnded:
     """Client bytes that it did not, and that nobody sends any more."""
 
     response_bytes: int
-    """Response octets of the target."""
+    """Response bytes of the target."""
 
     duration_s: float
     """From the end of the client's handshake to the end of the mirror session."""

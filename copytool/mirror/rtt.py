@@ -10,17 +10,34 @@ _MAX_RTO_S = 60.0
 
 
 class RttEstimator:
-    """Smoothed RTT, its variation, and the back-off exponent."""
+    """Smoothed RTT, its variation, and the back-off exponent. One segment at a time is measured."""
 
-    __slots__ = ("backoff", "smoothed_s", "variation_s")
+    __slots__ = ("_timed_at", "_timed_end", "backoff", "smoothed_s", "variation_s")
 
     def __init__(self) -> None:
         self.smoothed_s = 0.0
         self.variation_s = 0.0
         self.backoff = 0
+        self._timed_end = -1
+        self._timed_at = 0.0
+
+    def start(self, end: int, now: float) -> None:
+        """New octets up to position `end` are sent; measure them if no others are being measured."""
+        if self._timed_end < 0:
+            self._timed_end, self._timed_at = end, now
+
+    def cancel(self) -> None:
+        """Something was sent again: nobody will know which copy was acknowledged (Karn's rule)."""
+        self._timed_end = -1
+
+    def acknowledge(self, position: int, now: float) -> None:
+        """Everything before `position` was acknowledged."""
+        if 0 <= self._timed_end <= position:
+            self.sample(now - self._timed_at)
+            self._timed_end = -1
 
     def sample(self, rtt_s: float) -> None:
-        """Take in one measurement of a segment that was sent once (Karn's rule is the caller's)."""
+        """Take in one measurement."""
         if self.smoothed_s == 0.0:
             self.smoothed_s = rtt_s
             self.variation_s = rtt_s / 2

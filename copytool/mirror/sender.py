@@ -25,6 +25,7 @@ from .path import PathLimit
 from .responses import ResponseSide
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
+from .send_window import SendWindow
 from .timers import NEVER
 
 __all__ = ["CLOSED", "OPEN", "SYN_SENT", "Sender"]
@@ -35,6 +36,7 @@ _MIN_MSS = 64
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
 _SYN_AGAIN_S = 0.01
 _TIMEOUTS_PER_SIZE = 2  # of one segment, before a smaller one is tried
+_STALLED_TIMES = 3  # a target that answers, and does not take a segment, is given more time than a silent one
 _MAX_BACKOFF = 8  # 200 ms become 51 s; a window may stay closed, and be probed, for days
 
 
@@ -51,6 +53,7 @@ class Sender:
         "_congestion",
         "_counters",
         "_emitter",
+        "_head_timeouts",
         "_iss",
         "_next",
         "_path",
@@ -60,12 +63,8 @@ class Sender:
         "_rto_at",
         "_sent_to",
         "_target_mss",
-        "_timed_at",
-        "_timed_end",
         "_una",
         "_window",
-        "_window_max",
-        "_window_scale",
         "delivered",
         "failure",
         "reason",
@@ -90,16 +89,13 @@ class Sender:
         self._target_mss = _DEFAULT_MSS
         self._path = path
         self._path_limit = 0
-        self._window_scale = window_scale
-        self._window = 0
-        self._window_max = 0
+        self._window = SendWindow(window_scale)
         self._una = 0
         self._next = 0
         self._sent_to = 0
         self._buffer = SendBuffer()
-        self._timed_end = -1
-        self._timed_at = 0.0
         self._retries = 0
+        self._head_timeouts = 0
         self._rto_at = NEVER
         self._persist_at = NEVER
         self.responses = ResponseSide(config.delayed_ack_s)
@@ -127,7 +123,7 @@ class Sender:
         """Send the SYN."""
         self._emitter.emit_syn(SYN, self._iss)
         self._next = self._sent_to = 1
-        self._timed_end, self._timed_at = 1, now
+        self.rtt.start(1, now)
         self._rto_at = now + self.rtt.rto_s()
 
     def write(self, octets: bytes, urgent: bool = False) -> None:
@@ -198,13 +194,9 @@ class Sender:
     # -- sending --------------------------------------------------------------------------------------------
 
     def _usable(self, wanted: int) -> int:
-        """Return how many octets may be sent now; 0 rather than a silly small segment (RFC 9293, 3.8.6.2.1)."""
-        in_flight = self._next - self._una
-        window = min(self._congestion.window, self._window) - in_flight
-        size = min(wanted, self._segment_size())
-        if window >= size:
-            return size
-        return window if 0 < self._window_max <= 2 * window else 0
+        """Return how many octets may be sent now."""
+        room = min(self._congestion.window, self._window.octets) - (self._next - self._una)
+        return self._window.usable(min(wanted, self._segment_size()), room)
 
     def _segment_size(self) -> int:
         limit = min(self._target_mss, self._path.payload_bytes)
@@ -232,8 +224,8 @@ class Sender:
     def _advance(self, end: int, now: float) -> None:
         """Note that everything before `end` was sent."""
         if end > self._sent_to:
-            if self._timed_end < 0 and self._next >= self._sent_to:  # Karn: time new octets only
-                self._timed_end, self._timed_at = end, now
+            if self._next >= self._sent_to:
+                self.rtt.start(end, now)
             self._sent_to = end
         self._next = end
         self._persist_at = NEVER
@@ -247,7 +239,7 @@ class Sender:
 
     def _send_ack(self) -> None:
         # Behind a window probe our newest number lies outside the target's window, and it would discard the ACK.
-        self._emit(ACK, min(self._sent_to, self._una + self._window))
+        self._emit(ACK, min(self._sent_to, self._una + self._window.octets))
         self._counters.acks += 1
 
     # -- loss -----------------------------------------------------------------------------------------------
@@ -255,41 +247,50 @@ class Sender:
     def _retransmission_timeout(self, now: float) -> None:
         opening = self.state == SYN_SENT
         self._retries += 1
-        if self._retries > (self._config.syn_retries if opening else self._config.data_retries):
-            if opening:
-                self._close("target_unreachable", f"no answer to {self._retries} SYNs")
-            else:
-                self.abort()
-                self._close("target_stalled", f"no acknowledgement of a segment that was sent {self._retries} times")
+        if opening and self._retries > self._config.syn_retries:
+            self._close("target_unreachable", f"no answer to {self._retries} SYNs")
+            return
+        if not opening and self._is_stalled():
+            self.abort()
+            times = max(self._retries, self._head_timeouts)
+            self._close("target_stalled", f"no acknowledgement of a segment that was sent {times} times")
             return
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
         self._rto_at = NEVER
-        self._timed_end = -1
+        self.rtt.cancel()
         if opening:
             self._emitter.emit_syn(SYN, self._iss)
             self._counters.retransmissions += 1
             self._rto_at = now + self.rtt.rto_s()
             return
-        self._congestion.time_out(self._una, self._sent_to, window_is_closed=self._window == 0)
-        if self._retries % _TIMEOUTS_PER_SIZE == 0:
+        self._congestion.time_out(self._una, self._sent_to, window_is_closed=self._window.octets == 0)
+        self._head_timeouts += self._window.octets > 0
+        if self._head_timeouts % _TIMEOUTS_PER_SIZE == 0:
             self._try_smaller()
         self._next = self._una
         self._retransmit_head(now)
 
+    def _is_stalled(self) -> bool:
+        """Return whether the target has been silent for too long, or answers but never takes the next segment."""
+        limit = self._config.data_retries
+        return self._retries > limit or self._head_timeouts > _STALLED_TIMES * limit
+
     def _try_smaller(self) -> None:
         """Send smaller segments if the one that nobody acknowledges may be too large for the path."""
-        size = self._segment_size()
-        if self._window and len(self._buffer) > self._path.smaller(size):
-            self._path_limit = self._path.smaller(size)
+        size = min(self._segment_size(), len(self._buffer))
+        smaller = self._path.smaller(size)
+        if self._window.octets and smaller < size:
+            self._path_limit = smaller
+            self.rtt.backoff = min(self.rtt.backoff, _TIMEOUTS_PER_SIZE)  # this size has not been waited for yet
 
     def _retransmit_head(self, now: float) -> None:
         """Send the first unacknowledged segment again, whatever the windows say, and arm the timer."""
         resume = max(self._next, self._una)
         data_end = self._buffer.end
         self._next = self._una
-        self._timed_end = -1
+        self.rtt.cancel()
         if self._una < data_end:
-            limit = self._segment_size() if self._window else 1  # only a probe goes into a closed window
+            limit = self._segment_size() if self._window.octets else 1  # only a probe goes into a closed window
             self._send_data(min(limit, data_end - self._una), data_end, now)
         else:
             self._emit(FIN | ACK, data_end)
@@ -303,7 +304,7 @@ class Sender:
         self._persist_at = NEVER
         self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
-        self._send_data(max(min(self._window, self._segment_size(), data_end - self._next), 1), data_end, now)
+        self._send_data(max(min(self._window.octets, self._segment_size(), data_end - self._next), 1), data_end, now)
 
     # -- receiving ------------------------------------------------------------------------------------------
 
@@ -328,17 +329,9 @@ class Sender:
         self.rtt.backoff = 0
         self._una = self._next = self._sent_to = 1
         self._rto_at = NEVER
-        if self._timed_end >= 0:
-            self.rtt.sample(now - self._timed_at)
-            self._timed_end = -1
+        self.rtt.acknowledge(1, now)
         self._target_mss = record.mss or _DEFAULT_MSS
-        if record.window_scale < 0 or self._window_scale < 0:
-            self._window_scale = 0
-        else:
-            self._window_scale = record.window_scale
-        # RFC 7323, section 2.2: the window of the SYN itself is not scaled; a later one in the record is newer.
-        self._window = record.window
-        self._window_max = self._window
+        self._window.open(record.window, record.window_scale)
         self._congestion = Congestion(self._segment_size())
         self.responses.open(record.control_seq, now)
         self.responses.receive(record, now)
@@ -374,21 +367,19 @@ class Sender:
             return
         if acked < self._una:
             return
-        window = record.window << self._window_scale
+        window = self._window.scaled(record.window)
         if acked > self._una:
             self._take_acknowledged(acked, now)
             self._count_duplicates(record.duplicate_acks, now)
         elif self._sent_to > self._una:
             self._retries = 0  # it answers: slow or full, but not dead
-            if window == self._window:
+            if window == self._window.octets:
                 self._count_duplicates(record.duplicate_acks + (record.data_segments == 0), now)
-        if window > self._window_max:
-            self._window_max = window
-        if window > self._window:
+        if window > self._window.octets:
             self._persist_at = NEVER
-            if self._window == 0:
+            if self._window.octets == 0:
                 self._reopen(acked)
-        self._window = window
+        self._window.set(window)
 
     def _reopen(self, una: int) -> None:
         """Start again behind the last acknowledged octet: probes sent into the closed window were discarded."""
@@ -399,15 +390,13 @@ class Sender:
     def _take_acknowledged(self, acked: int, now: float) -> None:
         octets = acked - self._una
         self._drop_acknowledged(acked)
-        if 0 <= self._timed_end <= acked:
-            self.rtt.sample(now - self._timed_at)
-            self._timed_end = -1
+        self.rtt.acknowledge(acked, now)
         self._una = acked
         if self._path_limit:
             self._path.learn(self._path_limit, now)
             self._path_limit = 0
         self._next = max(self._next, acked)
-        self._retries = 0
+        self._retries = self._head_timeouts = 0
         self.rtt.backoff = 0
         self._rto_at = now + self.rtt.rto_s() if self._sent_to > acked else NEVER
         if self._congestion.acknowledge(octets, acked):

@@ -31,7 +31,7 @@ class ClientStream:
     next_seq: the next in-order sequence number. held_bytes: octets waiting behind a hole. finished: the FIN is in
     order. seen: response octets the client has acknowledged; fin_seen: those it had seen with its FIN. missing_bytes:
     octets that the client must have sent, because later numbers were captured, and that were not captured.
-    duplicate_bytes: octets captured again. unread_bytes: octets that nobody reads, behind the FIN or outside any window.
+    duplicate_bytes: octets captured again. unread_bytes: octets that nobody reads: behind the FIN, outside any window.
     """
 
     __slots__ = (

@@ -174,7 +174,7 @@ def loop_status(tmp_path: Path) -> Iterator[Path]:
         "refused_links": 0, "no_descriptor_left": 0, "internal_errors": 0,
     }  # fmt: skip
     loop = EventLoop()
-    server = ControlServer(loop, path, lambda: loop.stop() or document)  # type: ignore[func-returns-value]
+    server = ControlServer(loop, path, {"status": lambda _request: loop.stop() or document})  # type: ignore[func-returns-value]
     thread = threading.Thread(target=loop.run, daemon=True)
     thread.start()
     yield path

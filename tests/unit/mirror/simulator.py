@@ -12,6 +12,7 @@ Time is simulated, randomness comes from one seed, and only the engine, the coll
 from __future__ import annotations
 
 import heapq
+import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from copytool.link.collector import ResponseCollector
 from copytool.link.connection import CopyEnd, InterceptEnd
 from copytool.link.share import Share, ip_network
+from copytool.mirror.client import ClientKey
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.engine import Engine
 from copytool.mirror.mapping import ClientNetwork
@@ -28,11 +30,14 @@ from copytool.wire.segment import ACK, RST, SYN, Segment, build_segment, parse_s
 from .model_apps import Script, TurnClient, TurnServer
 from .model_tcp import Endpoint, Stack
 
-__all__ = ["LOSSLESS", "Conditions", "MirrorSimulation", "Network", "Quality", "Simulation"]
+__all__ = ["EFFORT", "LOSSLESS", "Conditions", "MirrorSimulation", "Network", "Quality", "Simulation"]
 
 ONLINE = (bytes((192, 168, 50, 10)), 1025)
 TARGET = (bytes((192, 168, 50, 101)), 1025)
 CLIENT_NETWORK = bytes((192, 168, 60, 1))
+EFFORT = int(os.environ.get("COPYTOOL_EFFORT", "1"))
+"""How many times the usual number of schedules a test tries; `COPYTOOL_EFFORT=100 pytest` for a long search."""
+
 RESPONSE_HEADER_BYTES = 96  # intercept captures headers only
 
 
@@ -44,6 +49,8 @@ class Quality:
     duplicate: float = 0.0
     delay_s: float = 0.0005
     jitter_s: float = 0.0
+    mtu_bytes: int = 65535
+    """Larger packets vanish, and nobody is told."""
 
 
 LOSSLESS = Quality()
@@ -84,6 +91,8 @@ class Network:
         """Take a packet."""
         self.carried += 1
         quality, rng = self._quality, self._simulation.random
+        if len(packet) > quality.mtu_bytes:
+            return
         for _ in range(1 + (rng.random() < quality.duplicate)):
             if rng.random() >= quality.loss:
                 delay = quality.delay_s + quality.jitter_s * rng.random()
@@ -121,6 +130,8 @@ class Conditions:
     target_read_pause_s: float = 0.0
     flush_s: float = 0.0005
     capture_loss: float = 0.0
+    capture_from_s: float = 0.0
+    """When copy starts."""
     config: MirrorConfig = field(default_factory=lambda: MirrorConfig(syn_retries=30, data_retries=30))
 
 
@@ -136,6 +147,7 @@ class MirrorSimulation:
         self.clients: dict[tuple[bytes, int], tuple[Endpoint, TurnClient]] = {}
         self.online: dict[tuple[bytes, int], tuple[Endpoint, TurnServer]] = {}
         self.target: dict[tuple[bytes, int], tuple[Endpoint, TurnServer]] = {}
+        self.lost: list[tuple[Endpoint, TurnServer]] = []
         self._scripts: dict[tuple[bytes, int], tuple[Script, list[int]]] = {}
         self._to_online = Network(simulation, conditions.client_path, self._reach_online)
         self._to_client = Network(simulation, conditions.client_path, self._reach_client)
@@ -201,8 +213,11 @@ class MirrorSimulation:
         return address
 
     def _reach_online(self, packet: bytes) -> None:
-        if self.clock.random.random() >= self.conditions.capture_loss:
-            self.engine.receive_segment(memoryview(packet), self.clock.now)
+        now = self.clock.now
+        if self.clock.random.random() < self.conditions.capture_loss:
+            self.engine.note_drops(now)
+        elif now >= self.conditions.capture_from_s:
+            self.engine.receive_segment(memoryview(packet), now)
         self._parse(packet)
         peer = (self._segment.src, self._segment.src_port)
         if peer not in self.online:
@@ -265,6 +280,20 @@ class MirrorSimulation:
         self._parse(packet)
         endpoint.receive(self._segment, packet[self._segment.payload_start :])
 
+    def restart_target(self) -> None:
+        """The target's host forgets every connection, and answers what comes for them with RST."""
+        self.lost += self.target.values()
+        self.target = {}
+
+    def _is_open_online(self, key: ClientKey) -> bool:
+        endpoint, _ = self.online[key[:2]]
+        return endpoint.state != "closed" and not (endpoint.fin_acked and endpoint.fin_received)
+
+    def _answer_checks(self) -> None:
+        while (connection := self.engine.next_check()) is not None:
+            saw_drops = self.engine.saw_drops_since(connection.opened_at)
+            connection.checked(self._is_open_online(connection.key), saw_drops, self.clock.now)
+
     # -- time -----------------------------------------------------------------------------------------------
 
     def run(self, limit_s: float = 600.0) -> None:
@@ -289,6 +318,7 @@ class MirrorSimulation:
             steps += 1
             assert steps < 500_000, "the simulation does not come to an end"
             self._step()
+            self._answer_checks()
             for packet in self.engine.packets_to_send(self.clock.now):
                 self._to_target.send(packet)
             self._up.pump(self.copy_end.data_to_send())

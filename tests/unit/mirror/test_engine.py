@@ -25,7 +25,7 @@ def test_a_session_from_open_to_close() -> None:
     assert scene.outcomes() == {"mirrored": 1}
     (event,) = scene.events()
     assert event.client == (CLIENT, 40000)
-    assert (event.outcome, event.delivered_bytes, event.response_bytes) == ("mirrored", 7, 101)
+    assert (event.outcome, event.delivered_bytes, event.response_bytes) == ("mirrored", 7, 100)
     assert scene.engine.counters.captured == scene.engine.counters.accepted == 7
 
 

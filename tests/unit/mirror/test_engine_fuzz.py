@@ -11,6 +11,7 @@ from copytool.mirror.timers import NEVER
 from copytool.wire.segment import ACK, FIN, PSH, RST, SYN
 
 from .playbook import Client, Scene
+from .simulator import EFFORT
 
 FLAGS = st.sampled_from(
     [SYN, ACK, ACK | PSH, ACK | PSH, ACK | FIN, RST, RST | ACK, SYN | ACK, SYN | RST, SYN | FIN | ACK, 0, 63]
@@ -87,7 +88,7 @@ def take_step(scene: Scene, step: tuple) -> None:
     scene.collect()
 
 
-@settings(max_examples=400)
+@settings(max_examples=400 * EFFORT)
 @given(CONFIGS, STEPS)
 def test_anything_adds_up(config: dict, steps: list[tuple]) -> None:
     """After each step each session has one outcome, each byte one place, and packets go to the target only."""

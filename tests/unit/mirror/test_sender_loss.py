@@ -168,3 +168,20 @@ def flow_on(scene: Scene, port: int, size: int) -> Target:
     scene.client(port=port).opens().says(b"d" * size)
     scene.sent()
     return scene.target().accepts(mss=1460)
+
+
+def test_a_target_that_answers_but_takes_nothing_is_given_up_late() -> None:
+    """It gets three times as many retransmissions as a silent one; a closed window does not count."""
+    scene = Scene(data_retries=2)
+    client, target = scene.opened()
+    client.says(b"abc")
+    times = 0
+    while "active" in scene.outcomes():
+        scene.passes(0.1)
+        if scene.data():
+            times += 1
+            target.acks(0)
+        assert scene.now < 600
+    assert times == 1 + 3 * 2 + 1, "one of them because of three duplicate acknowledgements"
+    assert scene.outcomes() == {"target_stalled": 1}
+    assert "sent 7 times" in scene.events()[0].reason

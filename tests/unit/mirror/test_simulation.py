@@ -11,7 +11,7 @@ from copytool.mirror.config import MirrorConfig
 
 from .model_apps import Script, TurnServer
 from .model_tcp import Stack
-from .simulator import LOSSLESS, Conditions, MirrorSimulation, Quality
+from .simulator import EFFORT, LOSSLESS, Conditions, MirrorSimulation, Quality
 
 PATIENT = MirrorConfig(syn_retries=30, data_retries=30)
 
@@ -91,7 +91,7 @@ def play(script: Script, world: Conditions | None = None, seed: int = 1, **clien
     return simulation
 
 
-@settings(max_examples=300)
+@settings(max_examples=300 * EFFORT)
 @given(st.integers(0, 2**32 - 1), scripts(), conditions(), ISNS)
 def test_any_session_survives_any_network(seed: int, script: Script, world: Conditions, isn: int) -> None:
     """Loss, reordering, duplication, slow readers and small windows delay a session, but change nothing in it."""
@@ -100,7 +100,7 @@ def test_any_session_survives_any_network(seed: int, script: Script, world: Cond
     assert app.saw_fin
 
 
-@settings(max_examples=200)
+@settings(max_examples=200 * EFFORT)
 @given(st.integers(0, 2**32 - 1), scripts(), conditions(), ISNS)
 def test_no_turn_comes_before_the_answer_it_follows(seed: int, script: Script, world: Conditions, isn: int) -> None:
     """With equal responses, none of them lost, causality holds on any path and no turn waits for a limit."""
@@ -112,7 +112,7 @@ def test_no_turn_comes_before_the_answer_it_follows(seed: int, script: Script, w
     assert simulation.engine.counters.release.held == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=60 * EFFORT)
 @given(st.integers(0, 2**32 - 1), scripts(), conditions(), st.lists(st.integers(0, 9000), min_size=5, max_size=5))
 def test_other_responses_are_mirrored_too(seed: int, script: Script, world: Conditions, lengths: list[int]) -> None:
     """A target whose responses differ, or that says nothing, gets the same bytes."""
@@ -120,7 +120,7 @@ def test_other_responses_are_mirrored_too(seed: int, script: Script, world: Cond
     assert_mirrored(simulation, script)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60 * EFFORT)
 @given(st.integers(0, 2**32 - 1), scripts(), conditions())
 def test_a_client_that_resets_after_the_last_response(seed: int, script: Script, world: Conditions) -> None:
     """The target reads everything and then sees the connection reset, as online did."""
@@ -139,7 +139,7 @@ def test_a_client_that_resets_after_the_last_response(seed: int, script: Script,
         assert app.premature == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=15 * EFFORT)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3), conditions())
 def test_many_clients_and_copies_at_once(seed: int, copies: int, world: Conditions) -> None:
     """Sessions do not mix: each copy of each client reads its own script."""
@@ -192,18 +192,3 @@ def test_link_outage_in_mid_session_is_survived() -> None:
     simulation.engine.set_feedback(True, simulation.clock.now)
     simulation.run(600)
     assert_mirrored(simulation, script)
-
-
-def test_capture_that_misses_packets_ends_in_a_gap_not_in_wrong_bytes() -> None:
-    """What online read but nobody captured makes a capture_gap; the target got a prefix of the truth."""
-    for seed in range(30):
-        script = Script([(30_000, 100)] * 3)
-        simulation = MirrorSimulation(seed, Conditions(capture_loss=0.05, config=replace(PATIENT, gap_timeout_s=5)))
-        simulation.start_client(script)
-        simulation.run(600)
-        (outcome,) = outcomes(simulation)
-        assert outcome in ("capture_gap", "midstream_skipped", "mirrored", "idle_timeout")
-        assert simulation.engine.imbalance() == []
-        for _, app in simulation.target.values():
-            assert script.client_bytes.startswith(bytes(app.received))
-            assert outcome != "mirrored" or bytes(app.received) == script.client_bytes
