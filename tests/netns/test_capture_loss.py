@@ -135,3 +135,21 @@ def test_hole_behind_acknowledgements(mirror: Mirror) -> None:
     assert {mirror.ended_otherwise()[port] for port in ports} == {"capture_gap"}
     check_accounts(mirror.drain())
     check_arrivals(mirror, [*held.sessions(), *flood.sessions()])
+
+
+def test_short_pauses_lose_nothing(tmp_path: Path) -> None:
+    """With the ring's default size copy may pause for 0.1 s, and however few octets come in then, none is lost."""
+    with mirror_of(tmp_path) as mirror:
+        mirror.start()
+        fault = Fault(mirror, "pauses", "--short", 8, "--turn-pause", 0.001, "--max-bytes", 100)
+        for _ in range(5):
+            before = time.monotonic()
+            _stop(mirror)
+            time.sleep(0.1)
+            _go_on(mirror)
+            pause = time.monotonic() - before
+            assert mirror.network.online.status()["capture"]["drops"] == 0, f"after a pause of {pause:.3f} s"
+        fault.cause_is_gone(was_outage=False)
+        fault.finish()
+        fault.check_clients()
+        fault.check_sessions()
