@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from .hosts import COPY, INTERCEPT, Network, output, wait_until
 
 PROGRAMS = Path(__file__).parent
@@ -105,16 +107,15 @@ class Mirror:
 
     def drain(self, timeout_s: float = 20) -> Record:
         """Wait until copy mirrors nothing any more and the target holds nothing open; return copy's status."""
-        online = self.network.online
-
-        def idle() -> bool:
+        deadline = time.monotonic() + timeout_s
+        while (status := self.network.online.status())["sessions"]["outcomes"]["active"] or self.open_at_target():
+            if time.monotonic() > deadline:
+                what = {key: status[key] for key in ("sessions", "bytes", "mirror", "link")}
+                pytest.fail(
+                    f"still open after {timeout_s:g} s, at the target {self.open_at_target()}; copy says {what}"
+                )
             time.sleep(0.1)
-            status = online.status()
-            return bool(status) and status["sessions"]["outcomes"]["active"] == 0
-
-        wait_until(idle, "no session is active any more", timeout_s)
-        wait_until(lambda: not self.open_at_target(), f"none is open at the target: {self.open_at_target()}", 10)
-        return online.status()
+        return status
 
 
 class Load:
