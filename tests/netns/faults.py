@@ -69,6 +69,12 @@ class Mirror:
         assistant = self.network.assistant
         self.intercept = assistant.start(*prefix, *assistant.copytool(INTERCEPT))
 
+    def kill_intercept(self) -> None:
+        """End intercept at once."""
+        assert self.intercept is not None
+        self.intercept.kill()
+        self.intercept.wait(10)
+
     def start_copy(self, options: str = "", *prefix: str) -> None:
         """Start copy; it logs how each session ends that is not mirrored to its end."""
         online = self.network.online
