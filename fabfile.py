@@ -133,6 +133,15 @@ def status(_: Context, inventory: str = "") -> None:
             title(f"{host}: echo service {state or 'not there'}")
 
 
+@task(help={"count": "how many sessions", "inventory": HELP_INVENTORY})
+def ended(_: Context, count: int = 20, inventory: str = "") -> None:
+    """Show the mirrored sessions that ended last, with outcome and reason."""
+    hosts = fleet(inventory)
+    for _own, host in hosts.running("copy"):
+        title(f"{host}: the last sessions")
+        run(hosts.connect(host), f"copytool status --sessions {int(count)}")
+
+
 @task(help={"daemon": HELP_DAEMON, "lines": "how many lines", "inventory": HELP_INVENTORY})
 def logs(_: Context, daemon: str = "", lines: int = 50, inventory: str = "") -> None:
     """Show the last log lines of the daemons."""

@@ -208,7 +208,13 @@ COPY_OPTIONS = (
         parse=values.integer(1, 1_048_576),
         default=_DEFAULTS.total_buffer_bytes // _MIB,
     ),
-    Option("ring-size", "MiB of capture ring per interface", metavar="MIB", parse=values.integer(1, 4096), default=32),
+    Option(
+        "ring-size",
+        "MiB of capture ring per interface; each lets copy be kept from running for 8 ms without loss",
+        metavar="MIB",
+        parse=values.integer(1, 4096),
+        default=64,
+    ),
     *_COMMON,
 )
 

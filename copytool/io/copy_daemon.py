@@ -27,15 +27,14 @@ from .settings import CopySettings
 from .sockdiag import GONE, OPEN, SocketLookup
 from .transport import InterceptClient
 
-__all__ = ["CopyDaemon", "capture_filter", "ring_layout"]
+__all__ = ["CopyDaemon", "capture_filter"]
 
 _log = logging.getLogger(__name__)
 
 _SNAP_BYTES = 0x40000
-_MIN_BLOCK_BYTES = 1 << 17  # a GRO super-segment of 64 KiB and its headers must fit
-_MAX_BLOCK_BYTES = 1 << 20  # what the end of a block is too small for is lost: large ones waste less
-_WANTED_BLOCKS = 1024  # one is used up in each millisecond that brings a packet: a ring of 32 is full after 32 of them
-_MIN_BLOCKS = 2
+# A GRO super-segment of 64 KiB and its headers must fit. Not larger: the kernel closes a block after a millisecond,
+# however little is in it, so their number is how many milliseconds copy may be kept from running.
+_BLOCK_BYTES = 1 << 17
 _BLOCKS_AT_ONCE = 16
 _SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
 _CHECKS_AT_ONCE = 64
@@ -57,18 +56,6 @@ def capture_filter(targets: TargetMap) -> str:
     return f"tcp and ({' or '.join(terms)})"
 
 
-def ring_layout(ring_bytes: int) -> tuple[int, int]:
-    """Return the size of a capture ring's blocks and how many there are.
-
-    The kernel hands a block over when it is full, and after a millisecond if anything is in it. So many small blocks
-    bridge a long pause of copy under light traffic, and large ones hold more of heavy traffic.
-    """
-    block_bytes = _MAX_BLOCK_BYTES
-    while block_bytes > _MIN_BLOCK_BYTES and ring_bytes < block_bytes * _WANTED_BLOCKS:
-        block_bytes //= 2
-    return block_bytes, max(ring_bytes // block_bytes, _MIN_BLOCKS)
-
-
 class CopyDaemon:
     """Everything that runs in a `copytool copy` process."""
 
@@ -85,8 +72,8 @@ class CopyDaemon:
         )
         self._sockets = SocketLookup()
         code = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
-        block_bytes, blocks = ring_layout(settings.ring_bytes)
-        self._rings = [BlockRing(name, code, block_bytes, blocks) for name in settings.interfaces]
+        blocks = settings.ring_bytes // _BLOCK_BYTES
+        self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
         self._next_hops = NextHopTable(sorted({address for address, _ in targets}), self._tell_engine, now)
         self._output = PacketOutput(self._next_hops)

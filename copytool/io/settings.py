@@ -42,7 +42,7 @@ class CopySettings:
     mirror: MirrorConfig = field(default_factory=MirrorConfig)
     """Limits and timing of the engine."""
 
-    ring_bytes: int = 32 * 1024 * 1024
+    ring_bytes: int = 64 * 1024 * 1024
     """Size of each interface's capture ring."""
 
 

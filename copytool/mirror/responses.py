@@ -57,6 +57,11 @@ class ResponseSide:
         newer = seq_diff(record.end, self.newest)
         if newer > _MAX_JUMP:
             return False
+        if newer > 0 and not record.data_segments and not record.flags & FIN and not self.finished:
+            # The target's number is ahead of what came: the octet before it may be its FIN, which it only repeats
+            # while that octet is unacknowledged.
+            newer -= 1
+            self.ack_at = now
         if newer > 0:
             self.received += newer
             self._unacked_segments += record.data_segments

@@ -11,7 +11,7 @@ from pathlib import Path
 from support.mirror import Mirror
 from support.topology import REPOSITORY, Topology
 
-TASKS = {"status", "logs", "follow", "restart", "start", "stop", "capture", "sessions", "route"}
+TASKS = {"status", "ended", "logs", "follow", "restart", "start", "stop", "capture", "sessions", "route"}
 
 
 def fab(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -57,6 +57,12 @@ def test_status_shows_daemons_link_and_services(mirror: Mirror) -> None:
     daemons = ("online: copytool copy", "assistant: copytool intercept")
     for text in (*daemons, "established", "target: echo service active"):
         assert text in shown
+
+
+def test_ended_lists_the_last_sessions(mirror: Mirror) -> None:
+    succeed("sessions", "--count", "5")
+    shown = succeed("ended", "--count", "3").splitlines()
+    assert sum("mirrored" in line for line in shown) == 3
 
 
 def test_logs_are_those_of_the_daemon(mirror: Mirror) -> None:

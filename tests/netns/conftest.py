@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .hosts import Network
+from .watch import Watch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,12 +24,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Iterator[Network]:
-    """The four hosts, echo services running, no mirror yet."""
+def network(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]:
+    """The four hosts, echo services running, no mirror yet; watched for packets that must never be sent.
+
+    The marker `watch` says what else a test allows (`services`, `links`, …), or `off` with a reason.
+    """
+    marker = request.node.get_closest_marker("watch")
+    options = dict(marker.kwargs) if marker else {}
+    off = options.pop("off", "")
     made = Network(tmp_path)
     try:
         made.create()
+        made.watch = Watch(made, **options)
         made.start_services()
         yield made
+        made.stop()
+        violations = {} if off else made.watch.violations()
     finally:
         made.delete()
+        if made.watch:
+            made.watch.close()
+    assert violations == {}, "packets that must never be sent"

@@ -103,6 +103,10 @@ class Network:
         self._prefix = f"ctt{os.getpid()}-"
         self._scratch = scratch
         self.hosts: dict[str, Host] = {}
+        self._numbers: dict[str, int] = {}
+        self.switch = Host(f"{self._prefix}switch", scratch / "switch")
+        self.watch: Any = None
+        self.on_new_interface: Callable[[str], None] = lambda name: None
 
     def __getattr__(self, name: str) -> Host:
         try:
@@ -112,26 +116,33 @@ class Network:
 
     def create(self) -> None:
         """Make namespaces, a bridge, addresses, and the target's route for the client network."""
-        switch = f"{self._prefix}switch"
+        switch = self.switch.namespace
+        self.switch.scratch.mkdir()
         ip("netns", "add", switch)
         ip("-n", switch, "link", "add", "br0", "type", "bridge")
         ip("-n", switch, "link", "set", "br0", "up")
-        for name in ADDRESSES:
-            namespace = self._prefix + name
-            ip("netns", "add", namespace)
-            ip("-n", namespace, "link", "set", "lo", "up")
-            self.add_interface(name)
-            host_scratch = self._scratch / name
-            host_scratch.mkdir()
-            self.hosts[name] = Host(namespace, host_scratch)
+        for name, number in ADDRESSES.items():
+            self.add_host(name, number)
         target = self.hosts["target"].namespace
         ip("-n", target, "route", "add", "192.168.60.0/24", "via", "192.168.50.102", "src", "192.168.50.101")
         ip("-n", target, "-6", "route", "add", "fd60::/64", "via", "fd50::102", "src", "fd50::101")
 
+    def add_host(self, name: str, number: int) -> Host:
+        """Make a host whose addresses end in `number`."""
+        namespace, scratch = self._prefix + name, self._scratch / name
+        scratch.mkdir()
+        ip("netns", "add", namespace)
+        host = self.hosts[name] = Host(namespace, scratch)
+        self._numbers[name] = number
+        ip("-n", namespace, "link", "set", "lo", "up")
+        self.add_interface(name)
+        return host
+
     def add_interface(self, name: str) -> None:
         """Give a host its interface ens18, with addresses, on the bridge."""
-        switch, namespace, number = self._prefix + "switch", self._prefix + name, ADDRESSES[name]
+        switch, namespace, number = self.switch.namespace, self._prefix + name, self._numbers[name]
         ip("-n", switch, "link", "add", name, "type", "veth", "peer", "name", "ens18", "netns", namespace)
+        self.on_new_interface(name)
         ip("-n", switch, "link", "set", name, "master", "br0", "up")
         ip("-n", namespace, "address", "add", f"192.168.50.{number}/24", "dev", "ens18")
         ip("-n", namespace, "address", "add", f"fd50::{number}/64", "dev", "ens18", "nodad")
@@ -143,10 +154,14 @@ class Network:
 
     def delete(self) -> None:
         """Stop everything and remove the namespaces; also after a failure half-way through create()."""
-        for host in self.hosts.values():
-            host.stop_all()
-        for name in (*ADDRESSES, "switch"):
+        self.stop()
+        for name in {*ADDRESSES, *self.hosts, "switch"}:
             subprocess.run(["ip", "netns", "delete", self._prefix + name], check=False, capture_output=True)
+
+    def stop(self) -> None:
+        """Kill everything that was started on a host."""
+        for host in (*self.hosts.values(), self.switch):
+            host.stop_all()
 
     def start_services(self) -> None:
         """Start the echo service on online and target."""

@@ -16,6 +16,8 @@ import pytest
 from .hosts import COPY, INTERCEPT, Host, Network, output, wait_until
 
 PROGRAMS = Path(__file__).parent / "programs"
+pytestmark = pytest.mark.watch(services=(1025, 1026))
+
 MIRROR = COPY.replace("1025-192.168.50.101:1025", "1026-192.168.50.101:1026")
 LISTEN = INTERCEPT.replace("1025", "1026")
 

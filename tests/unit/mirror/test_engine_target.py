@@ -172,3 +172,17 @@ def test_records_that_mix_address_families_send_nothing() -> None:
     for record in decode_records(bytes(body)):
         scene.engine.receive_response(record, 0.0)
     assert scene.engine.packets_to_send(0.0) == []
+
+
+def test_a_session_whose_last_answer_was_lost_ends_when_it_is_repeated() -> None:
+    """The target's FIN does not reach intercept, its acknowledgements do: it is not taken for acknowledged."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc").fin()
+    target.acked, target.answered = 4, 1
+    target.sends(target.segment(ACK))
+    assert scene.outcomes() == {"active": 1}
+    assert scene.sent()[-1].seen == 0
+    target.answered = 0
+    target.fin()
+    assert scene.outcomes() == {"mirrored": 1}

@@ -72,3 +72,25 @@ def test_resets_are_expected_at_what_was_acknowledged_or_is_newest() -> None:
     base = IRS + 1
     assert [side.is_expected((base + offset) % 2**32) for offset in (0, 100, 50)] == [True, True, False]
     assert [side.is_plausible((base + offset) % 2**32) for offset in (50, -1, 2**30)] == [True, False, False]
+
+
+def test_a_fin_that_was_lost_is_asked_for() -> None:
+    """A pure acknowledgement with the number behind a FIN that never came leaves one octet open: it is repeated."""
+    side = opened()
+    side.receive(record(100), 1.0)
+    side.acknowledge()
+    side.receive(record(101, ACK, 0), 2.0)
+    assert (side.received, side.ack_at, side.finished) == (100, 2.0, False)
+    assert side.acknowledge() == (IRS + 101) % 2**32
+    side.receive(record(101, ACK | FIN), 2.2)
+    assert (side.received, side.finished) == (101, True)
+    side.acknowledge()
+    side.receive(record(101, ACK, 0), 2.3)
+    assert side.received == 101
+
+
+def test_data_that_was_lost_is_acknowledged_but_for_one_octet() -> None:
+    """The number of a later acknowledgement shows it; nobody needs the octets, but the last may be a FIN."""
+    side = opened()
+    side.receive(record(5000, ACK, 0), 1.0)
+    assert (side.received, side.ack_at) == (4999, 1.0)
