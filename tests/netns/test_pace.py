@@ -13,6 +13,8 @@ import pytest
 from .hosts import COPY, Network, output, wait_until
 from .servers import APPS, exact, logged, multiset, resident_bytes, run_client, settled, start_app, start_mirror
 
+pytestmark = pytest.mark.alone
+
 HOLD_LIMIT_S = 0.3
 MIB = 1 << 20
 

@@ -13,6 +13,8 @@ import pytest
 from .hosts import ECHO_SERVER, SESSION_DRIVER, Network, ip, output, wait_until
 from .servers import APPS, BOTH, cpu_seconds, exact, logged, multiset, resident_bytes, settled, start_app, start_mirror
 
+pytestmark = pytest.mark.alone
+
 MANY_FILES = ("prlimit", "--nofile=20000:20000")
 
 
