@@ -135,11 +135,13 @@ class CopyDaemon:
             self.engine.note_drops(now)
 
     def _check_connections(self, now: float) -> None:
-        """Ask the kernel about connections whose clients are silent, a few at a time."""
+        """Ask the kernel about connections whose clients are silent, and whose service is new, a few at a time."""
         for _ in range(_CHECKS_AT_ONCE):
             connection = self.engine.next_check()
             if connection is None:
                 return
+            if not connection.is_silent(now) and self._sockets.knows(connection.key):
+                continue
             state = self._sockets.find(connection.key)
             if state == GONE:
                 self._look_after_rings(now)  # the drops of the last seconds count
@@ -164,6 +166,7 @@ class CopyDaemon:
         elif ring.losing:
             self._look_after_rings(now)
         self._flush(now)
+        self._check_connections(now)
 
     def _on_records(self, records: list[ResponseRecord]) -> None:
         now = self._loop.now()

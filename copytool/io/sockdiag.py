@@ -36,7 +36,8 @@ _MAX_SERVICES = 4096
 
 class SocketLookup:
     """Looks single connections up. A connection that no lookup can find may live in another network namespace, as those
-    of containers do: that it is gone is believed only where this namespace is known to hold the service's sockets.
+    of containers do: that it is gone is believed only where this namespace is known to hold the service's connections.
+    A listening socket shows nothing: Docker's proxy has one on each port whose connections the host only forwards.
     """
 
     def __init__(self) -> None:
@@ -50,6 +51,10 @@ class SocketLookup:
             self.close()
             _log.warning("cannot ask the kernel for connections (%s): resets by the service will not be seen", error)
 
+    def knows(self, key: ClientKey) -> bool:
+        """Return whether connections of this service are known to be in this network namespace."""
+        return key[2:] in self._services
+
     def find(self, key: ClientKey) -> str:
         """Return OPEN, GONE, or UNKNOWN if the kernel does not tell."""
         if self._socket is None:
@@ -59,12 +64,11 @@ class SocketLookup:
             state = self._ask(self._socket, client, client_port, online, online_port)
         except OSError:
             return UNKNOWN
-        service = (online, online_port)
-        if state:
-            if len(self._services) < _MAX_SERVICES:
-                self._services.add(service)
-            return GONE if state in _GONE_STATES else OPEN
-        return GONE if service in self._services else UNKNOWN
+        if state == 0 or state in _GONE_STATES:
+            return GONE if self.knows(key) else UNKNOWN
+        if len(self._services) < _MAX_SERVICES:
+            self._services.add((online, online_port))
+        return OPEN
 
     def _ask(self, sock: socket.socket, client: bytes, client_port: int, online: bytes, online_port: int) -> int:
         """Return the state of the socket that a segment from the client would reach, 0 if there is none.

@@ -228,13 +228,17 @@ class ClientConnection:
         self._check_delay_s = min(self._check_delay_s * 2, _MAX_CHECK_DELAY_S)
         self._owner.ask_whether_open(self)
 
+    def is_silent(self, now: float) -> bool:
+        """Return whether it matters what the kernel says now: nothing of the client is on its way to copy."""
+        return self.heard_at + _CHECK_AGAIN_S <= now
+
     def checked(self, is_open: bool, saw_drops: bool, now: float) -> None:
         """Take in whether the online host still has this connection, and whether packets were lost since it began.
 
         What the client sent last may still be on its way through the capture ring, so it must be gone twice, with
         nothing captured in between.
         """
-        if is_open or self.heard_at + _CHECK_AGAIN_S > now:
+        if is_open or not self.is_silent(now):
             self._is_suspect = False
         elif not self._is_suspect:
             self._is_suspect = True

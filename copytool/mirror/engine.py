@@ -172,9 +172,10 @@ class Engine:
         return self._events.popleft() if self._events else None
 
     def next_check(self) -> ClientConnection | None:
-        """Return a connection whose client is silent, or None.
+        """Return a connection that is new, or whose client is silent, or None.
 
-        Whoever can ask the online host's kernel whether it still exists tells its checked().
+        Whoever can ask the online host's kernel whether it still exists tells its checked(). New ones are there for
+        finding out whether the kernel knows the connections of their service at all.
         """
         return self._checks.popleft() if self._checks else None
 
@@ -316,6 +317,7 @@ class Engine:
         self._remembered.discard(key)
         self._connections[key] = connection
         self._timers.update(connection)
+        self.ask_whether_open(connection)
         return connection
 
     def _decline(self, key: ClientKey, outcome: str, isn: int) -> None:

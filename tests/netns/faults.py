@@ -166,13 +166,14 @@ class Fault:
         wait_until(lambda: len(self.load.sessions()) >= 60, "60 sessions have ended", 20)
         wait_until(lambda: self._arrived_since(0.0), "sessions arrive")
         self.began_at = time.monotonic()
-        self.made_at = self.gone_at = self.recovered_at = 0.0
+        self.made_at = self.over_at = self.gone_at = self.recovered_at = 0.0
         self.status: Record = {}
 
     def last(self, seconds: float) -> None:
         """Let the fault, which has been made by now, last so many seconds."""
         self.made_at = time.monotonic()
         time.sleep(seconds)
+        self.over_at = time.monotonic()
 
     def _arrived_since(self, since: float) -> list[float]:
         whole = [record for record in self.mirror.logs["target"].read() if record["end"] == "eof"]
@@ -181,7 +182,7 @@ class Fault:
     def cause_is_gone(self, was_outage: bool = True) -> None:
         """Wait until a session that was opened from now on arrives at the target; nothing may have arrived before."""
         self.gone_at = time.monotonic()
-        arrived = self._arrived_since(self.made_at + 0.05)
+        arrived = [ended for ended in self._arrived_since(self.made_at + 0.05) if ended < self.over_at]
         assert not (was_outage and arrived), (
             f"{self.name}: {len(arrived)} sessions arrived during the fault: it was none"
         )

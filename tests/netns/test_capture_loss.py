@@ -18,9 +18,10 @@ SETTLED_S = 12.0
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[Mirror]:
-    """The four hosts; copy's ring holds a MiB, and it gives up holes and asks about silent clients after a second."""
+    """The four hosts; copy's ring overflows soon; holes and silent clients are given a second."""
     with mirror_of(tmp_path) as made:
-        made.start("--ring-size 1 --gap-timeout 1 --check-after 1")
+        # Not less: a ring of 1 MiB is used up in 8 ms, and a busy machine keeps copy from running for as long.
+        made.start("--ring-size 16 --gap-timeout 1 --check-after 1")
         yield made
 
 
@@ -48,7 +49,7 @@ def test_overflow_under_load(mirror: Mirror) -> None:
     """What lost packets is capture_gap, what copy never saw begin is skipped; all else is exact, and what follows."""
     fault = Fault(mirror, "ring overflow")
     _stop(mirror)
-    flood = _flood(mirror, 4 << 20)
+    flood = _flood(mirror, 20 << 20)
     flood.finish()
     _go_on(mirror)
     fault.cause_is_gone(was_outage=False)
@@ -88,7 +89,7 @@ def test_lost_ends(mirror: Mirror, last_turns: int) -> None:
     held = _hold(mirror, "--long-resets", "--last-turns", last_turns)
     online = mirror.network.online
     _stop(mirror)
-    flood = _flood(mirror, 4 << 20)
+    flood = _flood(mirror, 20 << 20)
     held.finish()
     flood.finish()
     _go_on(mirror)
@@ -117,7 +118,7 @@ def test_hole_behind_acknowledgements(mirror: Mirror) -> None:
     held = _hold(mirror)
     online, service = mirror.network.online, mirror.services["online"]
     _stop(mirror)
-    flood = _flood(mirror, 4 << 20)
+    flood = _flood(mirror, 20 << 20)
     service.send_signal(signal.SIGSTOP)  # so that its answers come when copy captures again
     held.one_more_turn()
     ports = wait_until(

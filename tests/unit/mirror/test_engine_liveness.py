@@ -19,8 +19,9 @@ def asked(scene: Scene) -> list[ClientConnection]:
 
 
 def answer(scene: Scene, seconds: float, is_open: bool, saw_drops: bool = False) -> list[float]:
-    """Let time pass, answer every question alike; return when it was asked."""
+    """Let time pass, answer every question alike; return when it was asked, but for connections that are new."""
     times = []
+    asked(scene)
     end = scene.now + seconds
     while scene.now < end:
         scene.passes(0.1)
@@ -38,6 +39,16 @@ def test_a_client_that_speaks_is_not_asked_about() -> None:
     for _ in range(30):
         client.says(b"x")
         assert answer(scene, 1.0, True) == []
+
+
+def test_a_new_connection_is_offered_at_once() -> None:
+    """While it is surely open it shows whether the kernel knows its service's connections; it is not believed gone."""
+    scene = Scene()
+    scene.opened()
+    (connection,) = asked(scene)
+    for _ in range(3):
+        connection.checked(False, False, scene.now)
+    assert scene.outcomes() == {"active": 1}
 
 
 def test_an_idle_connection_is_asked_about_less_and_less_often() -> None:
@@ -119,6 +130,7 @@ def test_gone_after_its_fin_changes_nothing() -> None:
     """An answer that comes when the FIN was captured meanwhile is late."""
     scene = Scene()
     client, _ = scene.opened()
+    asked(scene)
     scene.passes(5.1)
     (connection,) = asked(scene)
     client.fin()
@@ -146,6 +158,7 @@ def test_questions_are_bounded(monkeypatch: object) -> None:
         scene.client(port=port).opens()
     for target in scene.targets():
         target.accepts()
+    assert len(asked(scene)) == 3
     scene.passes(6)
     assert len(asked(scene)) == 3
     scene.passes(60)
