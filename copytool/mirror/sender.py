@@ -301,7 +301,9 @@ class Sender:
         smaller = self._path.smaller(size)
         if self._window.octets and smaller < size:
             self._path_limit = smaller
-            self.rtt.backoff = min(self.rtt.backoff, _TIMEOUTS_PER_SIZE)  # this size has not been waited for yet
+            # This size has not been waited for yet. A target that is away for a while must not be given up sooner for it.
+            self.rtt.backoff = min(self.rtt.backoff, _TIMEOUTS_PER_SIZE)
+            self._retries = min(self._retries, _TIMEOUTS_PER_SIZE)
 
     def _retransmit_head(self, now: float) -> None:
         """Send the first unacknowledged segment again, whatever the windows say, and arm the timer."""

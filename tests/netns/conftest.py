@@ -11,7 +11,7 @@ import pytest
 
 from .hosts import Network
 from .servers import Rooted, rooted, server_root
-from .watch import Watch
+from .watch import watched_network
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,20 +31,8 @@ def bare_network(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Net
     The marker `watch` says what else a test allows (`services`, `links`, …), or `off` with a reason.
     """
     marker = request.node.get_closest_marker("watch")
-    options = dict(marker.kwargs) if marker else {}
-    off = options.pop("off", "")
-    made = Network(tmp_path)
-    try:
-        made.create()
-        made.watch = Watch(made, **options)
+    with watched_network(tmp_path, **(marker.kwargs if marker else {})) as made:
         yield made
-        made.stop()
-        violations = {} if off else made.watch.violations()
-    finally:
-        made.delete()
-        if made.watch:
-            made.watch.close()
-    assert violations == {}, "packets that must never be sent"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from .hosts import COPY, INTERCEPT, Network, output, wait_until
+from .watch import watched_network
 
 PROGRAMS = Path(__file__).parent
 RECOVERY_S = 10.0
@@ -148,12 +149,8 @@ class Load:
 @contextlib.contextmanager
 def mirror_of(scratch: Path) -> Iterator[Mirror]:
     """Make the four hosts, and remove them whatever happens."""
-    network = Network(scratch)
-    try:
-        network.create()
+    with watched_network(scratch) as network:
         yield Mirror(network, scratch)
-    finally:
-        network.delete()
 
 
 class Fault:

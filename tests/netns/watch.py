@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from .hosts import Network
 from .taps import Tap
@@ -129,3 +131,24 @@ class Watch:
         """Close all sockets."""
         for tap in (*(tap for _, tap in self._taps), *self._controls):
             tap.close()
+
+
+@contextmanager
+def watched_network(scratch: Path, off: str = "", **expectations: tuple[object, ...]) -> Iterator[Network]:
+    """Make the four hosts and remove them whatever happens; fail if a packet was sent that must never be.
+
+    `off` is the reason for not looking at what the observers have found.
+    """
+    network = Network(scratch)
+    violations: dict[str, list[str]] = {}
+    try:
+        network.create()
+        network.watch = Watch(network, **expectations)
+        yield network
+        network.stop()
+        violations = {} if off else network.watch.violations()
+    finally:
+        network.delete()
+        if network.watch:
+            network.watch.close()
+    assert violations == {}, "packets that must never be sent"

@@ -185,3 +185,12 @@ def test_a_target_that_answers_but_takes_nothing_is_given_up_late() -> None:
     assert times == 1 + 3 * 2 + 1, "one of them because of three duplicate acknowledgements"
     assert scene.outcomes() == {"target_stalled": 1}
     assert "sent 7 times" in scene.events()[0].reason
+
+
+def test_trying_smaller_segments_does_not_shorten_the_patience() -> None:
+    """A target that is away for half a minute gets a large segment as surely as a small one."""
+    for size in (100, 1460):
+        scene = Scene()
+        flow(scene, size, mss=1460)
+        scene.passes(45)
+        assert scene.outcomes() == {"active": 1}
