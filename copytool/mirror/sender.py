@@ -301,7 +301,7 @@ class Sender:
         smaller = self._path.smaller(size)
         if self._window.octets and smaller < size:
             self._path_limit = smaller
-            # This size has not been waited for yet. A target that is away for a while must not be given up sooner for it.
+            # This size has not been waited for yet. A target that is away must not be given up sooner because of it.
             self.rtt.backoff = min(self.rtt.backoff, _TIMEOUTS_PER_SIZE)
             self._retries = min(self._retries, _TIMEOUTS_PER_SIZE)
 
