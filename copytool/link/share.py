@@ -6,6 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from ..errors import DecodeError
+from ..wire.prefix import PrefixSet
 
 __all__ = ["MAX_NETWORKS", "MAX_TARGETS", "Network", "Share"]
 
@@ -19,22 +20,16 @@ MAX_TARGETS = 1024
 class Share:
     """The client networks and targets of one copy."""
 
-    __slots__ = ("_matchers", "networks", "targets")
+    __slots__ = ("_prefixes", "networks", "targets")
 
     def __init__(self, networks: list[Network], targets: list[tuple[bytes, int]]) -> None:
         self.networks = networks
         self.targets = frozenset(targets)
-        # (address length, shift, prefix): one shift and one comparison per network and response
-        self._matchers = [(net.max_prefixlen // 8, net.max_prefixlen - net.prefixlen, _prefix(net)) for net in networks]
+        self._prefixes = PrefixSet([(network.network_address.packed, network.prefixlen) for network in networks])
 
     def owns(self, mirror: bytes) -> bool:
         """Return whether the packed address `mirror` is in one of the client networks."""
-        number = int.from_bytes(mirror, "big")
-        size = len(mirror)
-        for length, shift, prefix in self._matchers:
-            if length == size and number >> shift == prefix:
-                return True
-        return False
+        return mirror in self._prefixes
 
     def overlap(self, other: Share) -> Network | None:
         """Return a client network of this share that overlaps one of `other`, or None."""
@@ -60,10 +55,6 @@ class Share:
         if not isinstance(targets, list) or not 1 <= len(targets) <= MAX_TARGETS:
             raise DecodeError(f"hello must name 1..{MAX_TARGETS} targets")
         return cls([_decode_network(text) for text in networks], [_decode_target(item) for item in targets])
-
-
-def _prefix(network: Network) -> int:
-    return int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
 
 
 def _decode_network(text: object) -> Network:

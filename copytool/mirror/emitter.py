@@ -45,23 +45,21 @@ class Emitter:
 
     def emit(self, flags: int, seq: int, ack: int, payload: bytes = b"", urgent: int = 0) -> None:
         """Queue one segment; `seq`, `ack` and the urgent pointer as on the wire."""
-        mirror, mirror_port, target, target_port = self._key
-        packet = build_segment(mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, b"", payload, urgent)
-        self._outbox.append((packet, 0))
-        self.counters.packets += 1
+        self._queue(flags, seq, ack, b"", payload, urgent)
 
     def emit_burst(self, flags: int, seq: int, ack: int, payload: bytes, segment_bytes: int) -> None:
         """Queue a packet that stands for segments of `segment_bytes` each, the last one shorter or not."""
-        mirror, mirror_port, target, target_port = self._key
-        packet = build_segment(
-            mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, b"", payload, is_burst=True
-        )
-        self._outbox.append((packet, segment_bytes))
-        self.counters.packets += -(-len(payload) // segment_bytes)
+        self._queue(flags, seq, ack, b"", payload, 0, segment_bytes)
 
     def emit_syn(self, flags: int, seq: int) -> None:
         """Queue a SYN with the session's options."""
+        self._queue(flags, seq, 0, self._options, b"", 0)
+
+    def _queue(
+        self, flags: int, seq: int, ack: int, options: bytes, payload: bytes, urgent: int, segment_bytes: int = 0
+    ) -> None:
         mirror, mirror_port, target, target_port = self._key
-        packet = build_segment(mirror, target, mirror_port, target_port, seq, 0, flags, _WINDOW, self._options)
-        self._outbox.append((packet, 0))
-        self.counters.packets += 1
+        header = (mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, options)
+        packet = build_segment(*header, payload, urgent, is_burst=segment_bytes > 0)
+        self._outbox.append((packet, segment_bytes))
+        self.counters.packets += -(-len(payload) // segment_bytes) if segment_bytes else 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from ..errors import ConfigError
+from ..wire.prefix import PrefixSet
 
 __all__ = ["ClientNetwork", "ClientSelection", "MirrorKey", "Sampler", "flow_hash"]
 
@@ -39,23 +40,13 @@ class ClientSelection:
     Without any network all are.
     """
 
-    __slots__ = ("_matchers",)
+    __slots__ = ("_prefixes",)
 
     def __init__(self, networks: Sequence[tuple[bytes, int]]) -> None:
-        self._matchers = [
-            (len(prefix), shift := len(prefix) * 8 - bits, int.from_bytes(prefix, "big") >> shift)
-            for prefix, bits in networks
-        ]
+        self._prefixes = PrefixSet(networks)
 
     def __contains__(self, address: bytes) -> bool:
-        if not self._matchers:
-            return True
-        number = int.from_bytes(address, "big")
-        size = len(address)
-        for length, shift, prefix in self._matchers:
-            if length == size and number >> shift == prefix:
-                return True
-        return False
+        return not self._prefixes or address in self._prefixes
 
 
 class Sampler:

@@ -134,7 +134,7 @@ class ReleaseRule:
         if answer_is == _COMPLETE:
             self._counters.answered += 1
             equal = self._received - self._base_received == seen - self._base_seen
-            if equal and not self._habits.has_been_equal and self._is_quiet(idle_since, rtt_s, now):
+            if equal and not self._habits.has_been_equal and now >= self._quiet_until(idle_since, rtt_s, now):
                 self._habits.note_lengths(True, now)
         elif not self._is_over(answer_is, seen, idle_since, rtt_s, now):
             return False
@@ -176,13 +176,12 @@ class ReleaseRule:
             return True
         if self._waiting_since == NEVER:
             self._waiting_since = now
-        quiet_since = max(self._answered_at, idle_since)
-        if answer_is != _SHORTER:
-            held_until = self._waiting_since + self._config.hold_limit_s
-        else:
-            held_until = max(self._waiting_since, quiet_since) + self._config.hold_limit_s
+        held_since = self._waiting_since
+        if answer_is == _SHORTER:
+            held_since = max(held_since, self._answered_at, idle_since)
+        held_until = held_since + self._config.hold_limit_s
         has_answered = self._received > self._released_at_received or self._received >= seen
-        quiet_until = quiet_since + self._quiet_s(rtt_s, now) if has_answered else NEVER
+        quiet_until = self._quiet_until(idle_since, rtt_s, now) if has_answered else NEVER
         if now >= quiet_until:
             self._counters.quiet += 1
             return True
@@ -194,10 +193,8 @@ class ReleaseRule:
         self.wake_at = min(quiet_until, held_until)
         return False
 
-    def _is_quiet(self, idle_since: float, rtt_s: float, now: float) -> bool:
-        return now >= max(self._answered_at, idle_since) + self._quiet_s(rtt_s, now)
-
-    def _quiet_s(self, rtt_s: float, now: float) -> float:
+    def _quiet_until(self, idle_since: float, rtt_s: float, now: float) -> float:
+        """Return when the target, if it says nothing until then, has been silent for the quiet time."""
         longest_s = max(self._longest_gap_s, self._habits.longest_s(now))
         quiet_s = max(2 * rtt_s, _QUIET_GAPS * longest_s, self._began_after_s, self._habits.least_quiet_s())
-        return min(quiet_s, self._config.quiet_max_s)
+        return max(self._answered_at, idle_since) + min(quiet_s, self._config.quiet_max_s)
