@@ -246,7 +246,7 @@ def test_only_new_connections(network: Network) -> None:
 def test_a_service_that_resets_its_client(network: Network) -> None:
     """copy does not see what online sends; the kernel tells that the connection is gone, and the mirror ends, too."""
     pair = Pair(network, "--close-after 1000 --reset", "", f"{MIRROR} --check-after 1").mirrored()
-    pair.play("plain")  # shows that the kernel knows this service's connections
+    pair.play("keep_alive")  # is open long enough to show that the kernel knows this service's connections
     pair.start("closing")
     status = wait_until(lambda: no_longer_active(network), "the mirror has ended")
     assert status["sessions"]["outcomes"]["mirrored"] == 2
