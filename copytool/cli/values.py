@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 from ..errors import ConfigError
 from ..link.share import MAX_NETWORKS, MAX_TARGETS, Network
-from ..mirror.engine import TargetMap
+from ..mirror.targets import TargetMap
 
 __all__ = [
     "ClientNetworks",

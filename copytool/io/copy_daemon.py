@@ -12,9 +12,10 @@ from .. import __version__
 from ..errors import ConfigError
 from ..link.records import ResponseRecord
 from ..link.share import Share
-from ..mirror.engine import Engine, TargetMap
+from ..mirror.engine import Engine
 from ..mirror.events import SessionEnded
 from ..mirror.mapping import ClientNetwork, ClientSelection
+from ..mirror.targets import TargetMap
 from ..wire.address import format_address
 from .bpf import compile_filter
 from .control import ControlServer
@@ -155,10 +156,10 @@ class CopyDaemon:
         blocks = 0
         while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
             blocks += 1
-            for packet, packet_type in ring.read():
+            for packet, packet_type, is_checked in ring.read():
                 if packet_type == PACKET_HOST:
                     try:
-                        receive(packet, now)
+                        receive(packet, now, is_checked)
                     except Exception:  # a bug: it may cost this packet, not the rest of the block
                         self._loop.note_failure()
         if not blocks:
@@ -171,7 +172,10 @@ class CopyDaemon:
     def _on_records(self, records: list[ResponseRecord]) -> None:
         now = self._loop.now()
         for record in records:
-            self.engine.receive_response(record, now)
+            try:
+                self.engine.receive_response(record, now)
+            except Exception:  # a bug: it may cost this session, not the records behind it
+                self._loop.note_failure()
         self._flush(now)
 
     def _on_link_change(self) -> None:

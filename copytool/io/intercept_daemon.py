@@ -59,8 +59,8 @@ class InterceptDaemon:
         if not ring.has_packets():
             ring.recover()
         receive = self._collector.receive_packet
-        for packet, _packet_type in ring.read():
-            receive(packet)
+        for packet, _packet_type, is_checked in ring.read():
+            receive(packet, is_checked)
         for peer in self._server.peers[:]:
             self._flush(peer)
 

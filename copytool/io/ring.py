@@ -22,7 +22,7 @@ from typing import Any
 from ..errors import HostError
 from .bpf import attach_filter
 
-__all__ = ["PACKET_HOST", "BlockRing", "CaptureRing", "FrameRing", "capture_status", "look_after"]
+__all__ = ["PACKET_HOST", "BlockRing", "CaptureRing", "Captured", "FrameRing", "capture_status", "look_after"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,12 +40,17 @@ _ETH_P_ALL = 3
 _STATUS_KERNEL = 0
 _STATUS_USER = 1
 _STATUS_LOSING = 4
+_STATUS_CHECKED = 1 << 3 | 1 << 7  # checksums not there yet, as of local senders, or found valid
 _DRAIN_LIMIT = 100_000
 _SIOCGIFFLAGS = 0x8913
 _IFF_UP = 1
 
 _U16 = struct.Struct("=H")
 _U32 = struct.Struct("=I")
+
+
+Captured = tuple[memoryview, int, bool]
+"""(packet from its IP header, packet type, whether its checksums need no check any more)"""
 
 
 class CaptureRing:
@@ -86,8 +91,8 @@ class CaptureRing:
     def _ring_request(self) -> tuple[bytes, int]:
         raise NotImplementedError
 
-    def read(self) -> Iterator[tuple[memoryview, int]]:
-        """Yield (packet from its IP header, packet type) of what is ready; a packet is valid until the next one."""
+    def read(self) -> Iterator[Captured]:
+        """Yield what is ready; a packet is valid until the next one."""
         raise NotImplementedError
 
     def has_packets(self) -> bool:
@@ -202,7 +207,7 @@ class BlockRing(CaptureRing):
         """Return whether read() would yield any."""
         return bool(_U32.unpack_from(self._view, self._current * self._block_bytes + 8)[0] & _STATUS_USER)
 
-    def read(self) -> Iterator[tuple[memoryview, int]]:
+    def read(self) -> Iterator[Captured]:
         """Yield the packets of one block."""
         if not self.has_packets():
             return
@@ -214,9 +219,10 @@ class BlockRing(CaptureRing):
         offset = base + first
         try:
             for _ in range(count):
-                following, _sec, _nsec, captured = struct.unpack_from("=IIII", view, offset)
+                following, _sec, _nsec, captured, _len, status = struct.unpack_from("=6I", view, offset)
                 start = offset + _U16.unpack_from(view, offset + 26)[0]  # tp_net
-                yield view[start : start + captured], view[offset + 58]  # sockaddr_ll.sll_pkttype
+                packet_type = view[offset + 58]  # sockaddr_ll.sll_pkttype
+                yield view[start : start + captured], packet_type, bool(status & _STATUS_CHECKED)
                 offset += following
         finally:  # also when the reader fails: the same packet would come up for ever
             _U32.pack_into(view, base + 8, _STATUS_KERNEL)
@@ -243,7 +249,7 @@ class FrameRing(CaptureRing):
         """Return whether read() would yield any."""
         return bool(_U32.unpack_from(self._view, self._current * self._FRAME)[0] & _STATUS_USER)
 
-    def read(self) -> Iterator[tuple[memoryview, int]]:
+    def read(self) -> Iterator[Captured]:
         """Yield the packets that are ready, at most once around the ring."""
         view = self._view
         for _ in range(min(self._frames, _DRAIN_LIMIT)):
@@ -253,7 +259,8 @@ class FrameRing(CaptureRing):
                 return
             start = offset + _U16.unpack_from(view, offset + 14)[0]  # tp_net
             try:
-                yield view[start : start + captured], view[offset + 42]  # sockaddr_ll.sll_pkttype
+                packet_type = view[offset + 42]  # sockaddr_ll.sll_pkttype
+                yield view[start : start + captured], packet_type, bool(status & _STATUS_CHECKED)
             finally:
                 _U32.pack_into(view, offset, _STATUS_KERNEL)
                 self._current = (self._current + 1) % self._frames

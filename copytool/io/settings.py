@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..link.share import Network
 from ..mirror.config import MirrorConfig
-from ..mirror.engine import TargetMap
+from ..mirror.targets import TargetMap
 
 __all__ = ["DEFAULT_LINK_PORT", "CopySettings", "InterceptSettings"]
 

@@ -11,7 +11,7 @@ from collections import deque
 from itertools import islice
 from typing import Protocol
 
-from ..wire.segment import DROP_REASONS, FIN, RST, Segment, parse_segment
+from ..wire.segment import DROP_REASONS, FIN, RST, Segment, are_checksums_valid, parse_segment
 from .frames import MAX_FRAME
 from .records import RECORD_SIZE, ResponseRecord, encode_record
 from .share import Share
@@ -83,7 +83,7 @@ class ResponseCollector:
         self._absent: deque[_Peer] = deque(maxlen=MAX_ABSENT)
         self._segment = Segment()
         self.counters = dict.fromkeys(
-            ("packets", "records", "no_owner", "foreign_source", "overflow", *DROP_REASONS[1:]), 0
+            ("packets", "records", "no_owner", "foreign_source", "overflow", "bad_checksum", *DROP_REASONS[1:]), 0
         )
 
     def add_owner(self, owner: ShareOwner, share: Share) -> None:
@@ -109,8 +109,11 @@ class ResponseCollector:
                 return owner
         return None
 
-    def receive_packet(self, packet: memoryview) -> None:
-        """Take in one captured response packet, from its IP header; its payload may be cut off."""
+    def receive_packet(self, packet: memoryview, is_checked: bool = False) -> None:
+        """Take in one captured response packet, from its IP header; its payload may be cut off.
+
+        is_checked: whether the kernel, or the sender, has answered for its checksums.
+        """
         segment = self._segment
         counters = self.counters
         counters["packets"] += 1
@@ -124,6 +127,8 @@ class ResponseCollector:
         elif (segment.src, segment.src_port) not in peer.share.targets:
             # Anybody may send to the client network; only a configured target speaks for a session.
             counters["foreign_source"] += 1
+        elif not is_checked and not are_checksums_valid(segment, packet):
+            counters["bad_checksum"] += 1
         else:
             self._merge(peer, segment)
 

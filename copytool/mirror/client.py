@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..wire.segment import RST, Segment
+from ..wire.segment import FIN, PSH, RST, SYN, URG, Segment
 from ..wire.seq import seq_diff
 from .config import MirrorConfig
 from .counters import EngineCounters
@@ -61,7 +61,10 @@ class ConnectionOwner(Protocol):
 
 
 class ClientConnection:
-    """Feeds each piece of the client's stream to every mirror session, and finds holes in it."""
+    """Feeds each piece of the client's stream to every mirror session, and finds holes in it.
+
+    heard_at: when something of it was captured last. known_open_at: when it was last known to exist at the online host.
+    """
 
     __slots__ = (
         "_check_at",
@@ -69,11 +72,13 @@ class ClientConnection:
         "_config",
         "_counters",
         "_gap_since",
+        "_is_over",
         "_is_suspect",
         "_owner",
         "heard_at",
         "isn",
         "key",
+        "known_open_at",
         "opened_at",
         "sessions",
         "stream",
@@ -96,21 +101,44 @@ class ClientConnection:
         self.timer_at = NEVER
         self.opened_at = now
         self.heard_at = now
+        self.known_open_at = now
         self._gap_since = NEVER
         self._check_delay_s = config.check_after_s
         self._check_at = now + config.check_after_s
         self._is_suspect = False
+        self._is_over = False
         self._config = config
         self._counters = counters
         self._owner = owner
 
     def receive(self, segment: Segment, packet: memoryview, now: float) -> None:
         """Take in one captured segment of this connection (the first SYN included)."""
+        try:
+            if segment.flags & RST:
+                self._receive_reset(segment, now)
+            elif self._may_be_a_probe(segment):
+                self._counters.discarded += segment.captured_len
+                self.end_sessions("capture_gap", now, "an octet after lost packets may be a keep-alive probe's")
+            else:
+                self._receive_stream(segment, packet, now)
+        except Exception:
+            self.end_sessions("aborted", now, "internal error: part of the client's stream was not taken in")
+            raise
         self.heard_at = now
         self._is_suspect = False
-        if segment.flags & RST:
-            self._receive_reset(segment, now)
-            return
+
+    def _may_be_a_probe(self, segment: Segment) -> bool:
+        """Return whether the segment's octet may be one that was lost here, and garbage in its place.
+
+        Some systems probe an idle connection with any octet at the number of the last one (RFC 9293, section 3.8.4).
+        """
+        return (
+            segment.captured_len == 1
+            and not segment.flags & (PSH | SYN | FIN | URG)
+            and self._owner.saw_drops_since(self.heard_at - _DROPS_S)
+        )
+
+    def _receive_stream(self, segment: Segment, packet: memoryview, now: float) -> None:
         stream = self.stream
         duplicate = stream.duplicate_bytes
         unread = stream.unread_bytes
@@ -140,16 +168,19 @@ class ClientConnection:
     def _receive_reset(self, segment: Segment, now: float) -> None:
         self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
         ahead = seq_diff(segment.seq, self.stream.next_seq) - self.stream.finished  # the FIN has a number, too
-        if not 0 <= ahead < _MAX_WINDOW:
+        if not 0 <= ahead < _MAX_WINDOW or (ahead and self.stream.finished):
             return  # the online host ignores it as well (RFC 5961, section 3.2)
-        if ahead or self.stream.has_hole:
-            self.end_sessions("capture_gap", now, self._missing_text(ahead))
+        if ahead:  # it has overtaken something, and online ignores it; or that was not captured
+            self.stream.note_sent(segment.seq)
+            self._watch_hole(self.stream.next_seq, now)
         else:
             self.stream.update_seen(segment)
             self.client_gone(now)
 
     def client_gone(self, now: float) -> None:
         """The client has reset the connection or reused its ports: nothing follows what was captured."""
+        self._is_over = True
+        self._gap_since = NEVER
         for session in self.sessions:
             session.reset(self.stream.seen)
         self._wake_sessions(now)
@@ -185,8 +216,8 @@ class ClientConnection:
         for session in self.sessions[:]:
             session.end(outcome, now, reason)
 
-    def _missing_text(self, ahead: int = 0) -> str:
-        missing = max(ahead, self.stream.missing_bytes, 1)
+    def _missing_text(self) -> str:
+        missing = max(self.stream.missing_bytes, 1)
         return f"{missing} octets of the client's stream were not captured"
 
     # -- what a session needs from its owner ----------------------------------------------------------------
@@ -210,9 +241,9 @@ class ClientConnection:
         """Return when an open hole becomes a capture gap, or a silent connection is worth a question."""
         if not self.sessions:
             return NEVER
+        if self._is_over:
+            return NEVER
         gap_at = self._gap_since + self._config.gap_timeout_s
-        if self.stream.finished:
-            return gap_at
         return min(gap_at, max(self._check_at, self.heard_at + _CHECK_AGAIN_S))
 
     def handle_timer(self, now: float) -> None:
@@ -238,7 +269,9 @@ class ClientConnection:
         What the client sent last may still be on its way through the capture ring, so it must be gone twice, with
         nothing captured in between.
         """
-        if is_open or not self.is_silent(now):
+        if is_open:
+            self.known_open_at = now
+        if is_open or not self.is_silent(now) or self.stream.finished or self._is_over:
             self._is_suspect = False
         elif not self._is_suspect:
             self._is_suspect = True
@@ -246,5 +279,5 @@ class ClientConnection:
             self._owner.reschedule(self)
         elif saw_drops or self.stream.has_hole:
             self.end_sessions("capture_gap", now, "its end was not captured: the kernel dropped packets")
-        elif not self.stream.finished:
+        else:
             self.client_gone(now)

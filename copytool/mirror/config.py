@@ -26,8 +26,9 @@ class MirrorConfig:
     quiet_max_s: float = 1.0
     """Bounds of the adaptive silence after which a response of other length counts as complete."""
 
-    quiet_first_s: float = 0.2
-    """The lower bound as long as little is known of how a target answers."""
+    quiet_first_s: float = 0.3
+    """The lower bound as long as little is known of how a target answers, and where an answer that is shorter than
+    online's would be the first one: common stacks send what was lost again after 200 ms."""
 
     gap_timeout_s: float = 30.0
     """How long a hole in the captured client stream may stay open; the client's own retransmission may fill it."""

@@ -49,7 +49,7 @@ class EngineCounters:
 
     def __init__(self) -> None:
         self.client_packets = 0
-        self.dropped = dict.fromkeys((*DROP_REASONS[1:], "not_mapped"), 0)
+        self.dropped = dict.fromkeys((*DROP_REASONS[1:], "not_mapped", "bad_checksum"), 0)
         self.seen = 0
         self.joined = 0
         self.outcomes = dict.fromkeys(OUTCOMES, 0)

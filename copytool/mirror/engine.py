@@ -12,34 +12,37 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..link.records import ResponseRecord
-from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment, build_segment, parse_segment
+from ..wire.segment import (
+    ACK,
+    DROP_REASONS,
+    RST,
+    SYN,
+    Segment,
+    are_checksums_valid,
+    build_segment,
+    parse_segment,
+)
 from .client import ClientConnection, ClientKey
 from .config import MirrorConfig
 from .counters import EngineCounters
 from .emitter import Emitter, Outgoing
 from .events import SessionEnded
-from .habits import TargetHabits
 from .handshakes import Handshakes
 from .mapping import ClientNetwork, ClientSelection, MirrorKey, Sampler
 from .midstream import MidstreamWatch, assumed_syn
-from .path import PathLimit
 from .remembered import Remembered
 from .sender import Sender
 from .session import PIECE_BYTES, Session
+from .targets import TargetMap, Targets
 from .timers import TimerQueue
 
-__all__ = ["MAX_CHECKS", "MAX_EVENTS", "Engine", "TargetMap"]
+__all__ = ["MAX_CHECKS", "MAX_EVENTS", "Engine"]
 
 MAX_EVENTS = 4096
 """Events kept for next_event(); a caller that does not ask loses the oldest."""
 
 MAX_CHECKS = 1024
 """Connections kept for next_check(); those that find no place ask again later."""
-
-_HEADER_BYTES = {4: 40, 16: 60}  # of IP and TCP, by the length of an address
-
-TargetMap = dict[tuple[bytes | None, int], tuple[bytes, int]]
-"""(online address or None for any, online port) -> (target address, target port); addresses packed."""
 
 
 class Engine:
@@ -54,19 +57,13 @@ class Engine:
     ) -> None:
         self.config = config
         self.counters = EngineCounters()
-        self._targets = targets
-        self._target_set = frozenset(targets.values())
+        self._targets = Targets(targets, config)
         self._network = network
         self._clients = clients or ClientSelection([])
         self._sampler = Sampler(config.ratio_percent)
         self._segment = Segment()
         self._handshakes = Handshakes()
         self._midstream = MidstreamWatch(config.join_quiet_s)
-        self._local_addresses: frozenset[bytes] | None = None
-        self._paths = {
-            address: PathLimit(_HEADER_BYTES[len(address)], config.mtu_bytes) for address, _ in self._target_set
-        }
-        self._habits = {target: TargetHabits(config) for target in self._target_set}
         self._connections: dict[ClientKey, ClientConnection] = {}
         self._sessions: dict[MirrorKey, Session] = {}
         self._remembered = Remembered()
@@ -80,8 +77,12 @@ class Engine:
 
     # -- in -------------------------------------------------------------------------------------------------
 
-    def receive_segment(self, packet: memoryview, now: float) -> None:
-        """Take in one captured packet, from its IP header."""
+    def receive_segment(self, packet: memoryview, now: float, is_checked: bool = False) -> None:
+        """Take in one captured packet, from its IP header.
+
+        is_checked: whether the kernel, or the sender, has answered for its checksums. The online host drops what has
+        wrong ones, and reads what the client sends again instead.
+        """
         counters = self.counters
         counters.client_packets += 1
         segment = self._segment
@@ -89,9 +90,12 @@ class Engine:
         if reason:
             counters.dropped[DROP_REASONS[reason]] += 1
             return
-        target = self._target_of(segment.dst, segment.dst_port)
+        target = self._targets.find(segment.dst, segment.dst_port)
         if target is None or segment.flags & (SYN | ACK) == SYN | ACK:
             counters.dropped["not_mapped"] += 1
+            return
+        if not is_checked and not are_checksums_valid(segment, packet):
+            counters.dropped["bad_checksum"] += 1
             return
         key = (segment.src, segment.src_port, segment.dst, segment.dst_port)
         if segment.flags & SYN:
@@ -125,9 +129,7 @@ class Engine:
         A mapping without online address then means these addresses only: not what this host forwards, e.g. for
         containers. Until this is called it means any address.
         """
-        self._local_addresses = local_addresses
-        for address, mtu_bytes in path_mtu.items():
-            self._paths[address].set_route(mtu_bytes, now)
+        self._targets.set_host(local_addresses, path_mtu, now)
 
     def note_drops(self, now: float) -> None:
         """Say that the kernel has dropped packets that should have been captured."""
@@ -266,12 +268,6 @@ class Engine:
 
     # -- inside ---------------------------------------------------------------------------------------------
 
-    def _target_of(self, online: bytes, port: int) -> tuple[bytes, int] | None:
-        target = self._targets.get((online, port))
-        if target is None and (self._local_addresses is None or online in self._local_addresses):
-            target = self._targets.get((None, port))
-        return target
-
     def _note_syn(self, key: ClientKey, packet: memoryview) -> None:
         isn = self._segment.seq
         connection = self._connections.get(key)
@@ -338,8 +334,8 @@ class Engine:
     def _open_session(self, mirror: MirrorKey, connection: ClientConnection, syn: Segment, now: float) -> Session:
         _, _, target, target_port = mirror
         emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
-        sender = Sender(emitter, syn.seq, syn.window_scale, self._paths[target], self.config)
-        habits = self._habits[target, target_port]
+        sender = Sender(emitter, syn.seq, syn.window_scale, self._targets.paths[target], self.config)
+        habits = self._targets.habits[target, target_port]
         session = Session(mirror, connection, sender, self.config, self.counters, habits, now)
         self._sessions[mirror] = session
         self.counters.open_session()
@@ -362,7 +358,7 @@ class Engine:
         if self._may_join(key, reason) and self._midstream.begins_request(key, segment, now):
             if reason:
                 self.counters.recall_declined("midstream_skipped", self.config.copies)
-            syn = assumed_syn(segment, self.config.mtu_bytes - _HEADER_BYTES[len(segment.src)])
+            syn = assumed_syn(segment, self._targets.largest_mss(segment.dst))
             connection = self._open(key, target, syn, now)
             self.counters.joined += len(connection.sessions) if connection is not None else 0
             return connection
@@ -392,7 +388,7 @@ class Engine:
         self.counters.unknown_responses += 1
         if record.flags & RST or not record.flags & ACK or record.mirror not in self._network:
             return
-        if len(record.mirror) == len(record.target) and (record.target, record.target_port) in self._target_set:
+        if len(record.mirror) == len(record.target) and (record.target, record.target_port) in self._targets:
             ends = (record.mirror, record.target, record.mirror_port, record.target_port)
             self._outbox.append((build_segment(*ends, record.ack, 0, RST, 0), 0))
             self.counters.sender.resets += 1

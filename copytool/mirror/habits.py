@@ -62,7 +62,9 @@ class TargetHabits:
             return 0.0
         return float(self._longest_s * 0.5 ** ((now - self._at) / _HALF_LIFE_S))
 
-    def least_quiet_s(self) -> float:
-        """Return the least silence that may mean the end of a response."""
+    def least_quiet_s(self, is_shorter: bool, now: float) -> float:
+        """Return the least silence that may mean the end of a response, which is shorter than online's or is not."""
         config = self._config
-        return config.quiet_min_s if self._responses >= _KNOWN_RESPONSES else config.quiet_first_s
+        if self._responses < _KNOWN_RESPONSES or (is_shorter and self.answers_alike(now)):
+            return config.quiet_first_s
+        return config.quiet_min_s

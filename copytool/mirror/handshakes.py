@@ -9,22 +9,25 @@ from ..wire.segment import ACK, RST, Segment, parse_segment
 from ..wire.seq import seq_diff
 from .client import ClientKey
 
-__all__ = ["MAX_HANDSHAKES", "Handshakes"]
+__all__ = ["MAX_HANDSHAKES", "MAX_HANDSHAKE_BYTES", "Handshakes"]
 
 MAX_HANDSHAKES = 65536
 """SYNs kept until their handshakes complete; a flood pushes out the oldest, which then count as midstream."""
 
-_MAX_SYN = 2048  # headers, and what a SYN with TCP Fast Open may carry
+MAX_HANDSHAKE_BYTES = 16 << 20
+"""Memory for these SYNs; those of TCP Fast Open carry data."""
+
 _MAX_FIRST_FLIGHT = 1 << 20  # the handshake's last packet may be lost, and some of the data behind it
 
 
 class Handshakes:
     """The newest SYN of each client address and port. `syn` and `packet`: the one that complete() found, parsed."""
 
-    __slots__ = ("_syns", "packet", "syn")
+    __slots__ = ("_bytes", "_syns", "packet", "syn")
 
     def __init__(self) -> None:
         self._syns: dict[ClientKey, bytes] = {}
+        self._bytes = 0
         self.syn = Segment()
         self.packet = memoryview(b"")
 
@@ -33,11 +36,18 @@ class Handshakes:
 
     def note(self, key: ClientKey, packet: memoryview) -> None:
         """Keep a SYN until the client's next segment shows that the online service accepted the connection."""
-        syns = self._syns
-        syns.pop(key, None)
-        while len(syns) >= MAX_HANDSHAKES:
-            del syns[next(iter(syns))]
-        syns[key] = bytes(packet[:_MAX_SYN])
+        known = self._syns.get(key, b"")
+        if len(known) > len(packet) and self._isn(memoryview(known)) == self._isn(packet):
+            return  # sent again without the data that the service may have taken from the first
+        self.discard(key)
+        self._bytes += len(packet)
+        while self._syns and (len(self._syns) >= MAX_HANDSHAKES or self._bytes > MAX_HANDSHAKE_BYTES):
+            self.discard(next(iter(self._syns)))
+        self._syns[key] = bytes(packet)
+
+    def _isn(self, packet: memoryview) -> int:
+        parse_segment(self.syn, packet)
+        return self.syn.seq
 
     def complete(self, key: ClientKey, segment: Segment) -> bool:
         """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept."""
@@ -49,9 +59,9 @@ class Handshakes:
         if not 0 < seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
             return False
         self.packet = packet
-        del self._syns[key]
+        self.discard(key)
         return True
 
     def discard(self, key: ClientKey) -> None:
-        """Forget the SYN: the client has given up."""
-        self._syns.pop(key, None)
+        """Forget the SYN, if there is one: the client has given up."""
+        self._bytes -= len(self._syns.pop(key, b""))

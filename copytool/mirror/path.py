@@ -1,8 +1,9 @@
 """How much payload fits into a packet to one target, learnt from the route and from packets that vanish.
 
 Nobody tells copy when a packet is too large for a link in the middle: the router's ICMP message goes to the client
-network. So a segment that stays unacknowledged again and again is sent in smaller pieces (RFC 4821, section 7.7), and
-when such a piece is acknowledged, all sessions to that target use this size.
+network. So a segment that stays unacknowledged again and again is sent in smaller pieces (RFC 4821, section 7.7). When
+such a piece is acknowledged the target may just as well have been away. But when the same happens to a segment sent
+after that, all sessions to this target use the smaller size.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ __all__ = ["PathLimit"]
 
 _MTUS = (1400, 1280, 1024, 576)
 _FORGET_S = 600.0  # RFC 4821, section 7.3: try the larger size again after ten minutes
+_SUSPECT_S = 60.0
+_CLOCK_S = 0.001
 
 
 class PathLimit:
     """The payload limit towards one target address; `header_bytes` are those of IP and TCP without options."""
 
-    __slots__ = ("_configured", "_header_bytes", "_learnt", "_learnt_until", "payload_bytes")
+    __slots__ = ("_configured", "_header_bytes", "_learnt", "_learnt_until", "_suspected_at", "payload_bytes")
 
     def __init__(self, header_bytes: int, configured_mtu_bytes: int) -> None:
         self._header_bytes = header_bytes
         self._configured = configured_mtu_bytes - header_bytes
         self._learnt = 0
         self._learnt_until = 0.0
+        self._suspected_at = float("-inf")
         self.payload_bytes = self._configured
 
     def set_route(self, mtu_bytes: int, now: float) -> None:
@@ -39,8 +43,11 @@ class PathLimit:
                 return mtu - self._header_bytes
         return payload_bytes
 
-    def learn(self, payload_bytes: int, now: float) -> None:
-        """Packets with more payload than this vanish, and with this much they arrive."""
+    def suspect(self, payload_bytes: int, failing_since: float, now: float) -> None:
+        """Packets with more payload, sent from `failing_since` on, vanished, and with this much they arrive."""
+        suspected_at, self._suspected_at = self._suspected_at, now
+        if not suspected_at - _CLOCK_S <= failing_since <= suspected_at + _SUSPECT_S:
+            return
         self._learnt = payload_bytes
         self._learnt_until = now + _FORGET_S
         self.payload_bytes = min(self.payload_bytes, payload_bytes)

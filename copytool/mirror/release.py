@@ -21,7 +21,8 @@ After a difference an equal answer is trusted only when it is followed by silenc
 every length. A target that has sent its FIN has answered everything.
 The quiet time adapts: a few round trips, as long as the target took to begin this response, and longer than the pauses
 that the responses of this session and, lately, of others at the same target have shown. As long as few responses of a
-target were seen complete, it is not short.
+target were seen complete, it is not short. Before a response counts as shorter it has to be silent for as long as it
+took until then: a long one is more likely held up, by loss or by a busy machine, than over.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class ReleaseRule:
         "_answered_at",
         "_base_received",
         "_base_seen",
-        "_began_after_s",
+        "_began_at",
         "_config",
         "_counters",
         "_differed",
@@ -87,7 +88,7 @@ class ReleaseRule:
         self._answered_at = 0.0
         self._longest_gap_s = 0.0
         self._released_at = NEVER
-        self._began_after_s = 0.0
+        self._began_at = NEVER
         self._waiting_since = NEVER
         self._differed = False
         self._finished = False
@@ -106,7 +107,7 @@ class ReleaseRule:
                 self._longest_gap_s = gap
                 self._habits.note(gap, now)
         elif self._released_at < now:
-            self._began_after_s = now - self._released_at
+            self._began_at = now
         self._received = received
         self._answered_at = now
 
@@ -166,7 +167,7 @@ class ReleaseRule:
         self._turn_seen = seen
         self._released_at_received = self._received
         self._released_at = now
-        self._began_after_s = 0.0
+        self._began_at = NEVER
         self.turns += 1
 
     def _is_over(self, answer_is: int, seen: int, idle_since: float, rtt_s: float, now: float) -> bool:
@@ -181,7 +182,8 @@ class ReleaseRule:
             held_since = max(held_since, self._answered_at, idle_since)
         held_until = held_since + self._config.hold_limit_s
         has_answered = self._received > self._released_at_received or self._received >= seen
-        quiet_until = self._quiet_until(idle_since, rtt_s, now) if has_answered else NEVER
+        is_shorter = answer_is == _SHORTER
+        quiet_until = self._quiet_until(idle_since, rtt_s, now, is_shorter) if has_answered else NEVER
         if now >= quiet_until:
             self._counters.quiet += 1
             return True
@@ -193,8 +195,11 @@ class ReleaseRule:
         self.wake_at = min(quiet_until, held_until)
         return False
 
-    def _quiet_until(self, idle_since: float, rtt_s: float, now: float) -> float:
+    def _quiet_until(self, idle_since: float, rtt_s: float, now: float, is_shorter: bool = False) -> float:
         """Return when the target, if it says nothing until then, has been silent for the quiet time."""
         longest_s = max(self._longest_gap_s, self._habits.longest_s(now))
-        quiet_s = max(2 * rtt_s, _QUIET_GAPS * longest_s, self._began_after_s, self._habits.least_quiet_s())
+        quiet_s = max(2 * rtt_s, _QUIET_GAPS * longest_s, self._habits.least_quiet_s(is_shorter, now))
+        if self._began_at != NEVER:
+            took_s = self._answered_at - self._began_at if is_shorter else 0.0
+            quiet_s = max(quiet_s, self._began_at - self._released_at, took_s)
         return max(self._answered_at, idle_since) + min(quiet_s, self._config.quiet_max_s)

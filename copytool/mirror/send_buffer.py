@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 
-__all__ = ["SendBuffer"]
+__all__ = ["MAX_URGENT", "SendBuffer"]
+
+MAX_URGENT = 4096
+"""Urgent octets that wait; beyond it the oldest becomes an ordinary one, as it does for a receiver that reads late."""
 
 _SMALL = 2048
 _MIN_FORGOTTEN = 256
@@ -24,7 +26,7 @@ class SendBuffer:
         self._pieces: list[bytes] = []
         self._starts: list[int] = []
         self._first = 0
-        self._urgent: deque[int] = deque()
+        self._urgent: list[int] = []
         self.start = 1
         self.end = 1
         self.finished = False
@@ -43,6 +45,8 @@ class SendBuffer:
         self.end += len(octets)
         if urgent:
             self._urgent.append(self.end)
+            if len(self._urgent) > MAX_URGENT:
+                del self._urgent[0]
 
     def acknowledge(self, position: int) -> int:
         """Forget what lies before `position`; return how many octets that were."""
@@ -59,8 +63,7 @@ class SendBuffer:
             del pieces[:first], starts[:first]
             first = 0
         self._first = first
-        while self._urgent and self._urgent[0] <= self.start:
-            self._urgent.popleft()
+        del self._urgent[: bisect_right(self._urgent, self.start)]
         return count
 
     def read(self, position: int, size: int) -> bytes:
@@ -83,7 +86,5 @@ class SendBuffer:
 
         A segment has room for one urgent pointer, so it must not reach beyond that.
         """
-        for end in self._urgent:
-            if end > position:
-                return end
-        return 0
+        index = bisect_right(self._urgent, position)
+        return self._urgent[index] if index < len(self._urgent) else 0

@@ -54,6 +54,7 @@ class Sender:
         "_congestion",
         "_counters",
         "_emitter",
+        "_failing_since",
         "_head_timeouts",
         "_iss",
         "_next",
@@ -97,6 +98,7 @@ class Sender:
         self._buffer = SendBuffer()
         self._retries = 0
         self._head_timeouts = 0
+        self._failing_since = NEVER
         self._rto_at = NEVER
         self._persist_at = NEVER
         self.responses = ResponseSide(config.delayed_ack_s)
@@ -167,19 +169,18 @@ class Sender:
         return min(self._rto_at, self._persist_at, self.responses.ack_at)
 
     def handle_timer(self, now: float) -> None:
-        """Retransmit, probe a zero window, send a delayed acknowledgement."""
+        """Retransmit, probe a zero window; an acknowledgement that is due goes with transmit()."""
         if self._rto_at <= now:
             self._retransmission_timeout(now)
         if self._persist_at <= now and self.state == OPEN:
             self._probe_window(now)
-        if self.responses.ack_at <= now and self.state == OPEN:
-            self._send_ack()
 
     def expedite(self, now: float) -> None:
         """Retransmit soon: answers were not seen for a while and the back-off no longer says anything."""
         if self._rto_at != NEVER:
             self.rtt.backoff = 0
-            self._retries = 0
+            self._retries = self._head_timeouts = 0
+            self._path_limit = 0  # nor do the time-outs say anything about the path
             self._rto_at = now
 
     def receive(self, record: ResponseRecord, now: float) -> None:
@@ -275,6 +276,8 @@ class Sender:
             times = max(self._retries, self._head_timeouts)
             self._close("target_stalled", f"no acknowledgement of a segment that was sent {times} times")
             return
+        if not self._head_timeouts:
+            self._failing_since = now - self.rtt.rto_s()
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
         self._rto_at = NEVER
         self.rtt.cancel()
@@ -415,7 +418,7 @@ class Sender:
         self.rtt.acknowledge(acked, now)
         self._una = acked
         if self._path_limit:
-            self._path.learn(self._path_limit, now)
+            self._path.suspect(self._path_limit, self._failing_since, now)
             self._path_limit = 0
         self._next = max(self._next, acked)
         self._retries = self._head_timeouts = 0

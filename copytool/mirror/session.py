@@ -36,6 +36,11 @@ class SessionOwner(Protocol):
         """The client's byte stream."""
         ...
 
+    @property
+    def known_open_at(self) -> float:
+        """When the connection was last known to exist at the online host."""
+        ...
+
     def session_ended(self, session: Session, now: float) -> None:
         """Take note that `session.outcome` is set."""
         ...
@@ -152,22 +157,33 @@ class Session:
 
     def receive_response(self, record: ResponseRecord, now: float) -> None:
         """Take in what the target said in this session; advance() acts on it."""
-        self.active_at = now
         delivered, received = self.sender.delivered, self.sender.responses.received
         self.sender.receive(record, now)
         if self.sender.delivered > delivered:
             self._counters.delivered += self.sender.delivered - delivered
             self._delivered_at = now
-        if self.close_by != NEVER and self.sender.responses.received > received:
+        progress = self.sender.responses.received > received
+        is_closing = self._fin_seen >= 0 or self._reset_seen >= 0
+        if progress or self._delivered_at == now or (self.buffered and not is_closing):
+            self.active_at = now  # an answered probe alone is no sign that anybody uses the session
+        if self.close_by != NEVER and progress:
             self.close_by = now + self._config.close_timeout_s
         self._rule.note_received(self.sender.responses.received, self.sender.responses.finished, now)
 
     # -- progress -------------------------------------------------------------------------------------------
 
-    def advance(self, now: float) -> None:
+    def advance(self, now: float, is_timer: bool = False) -> None:
         """Release what may be released, send what may be sent, end if everything is done."""
-        if self.outcome:
-            return
+        if not self.outcome:
+            try:
+                if is_timer:
+                    self.sender.handle_timer(now)
+                self._advance(now)
+            except Exception:
+                self.end("aborted", now, "internal error")
+                raise
+
+    def _advance(self, now: float) -> None:
         sender = self.sender
         if sender.state == OPEN:
             self._release(now)
@@ -252,10 +268,12 @@ class Session:
         """Act on whichever deadline has come."""
         if self.outcome:
             return
-        self.sender.handle_timer(now)
+        config = self._config
+        if self.close_by <= now:
+            self.close_by = self.connection.known_open_at + config.close_timeout_s
         if self.close_by <= now:
             self.end("mirrored", now)
-        elif self.active_at + self._config.idle_timeout_s <= now:
-            self.end("idle_timeout", now, f"nothing came from either side for {self._config.idle_timeout_s:g} s")
+        elif self.active_at + config.idle_timeout_s <= now:
+            self.end("idle_timeout", now, f"nothing came from either side for {config.idle_timeout_s:g} s")
         else:
-            self.advance(now)
+            self.advance(now, is_timer=True)

@@ -9,10 +9,12 @@ receiver may take urgent octets out of the stream.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from ..wire.segment import ACK, FIN, PSH, SYN, Segment
 from ..wire.seq import SEQ_MASK, seq_diff
 
-__all__ = ["MAX_HELD_PIECES", "MAX_URGENT", "PUSHED", "URGENT", "ClientStream", "Piece"]
+__all__ = ["MAX_HELD_PIECES", "PUSHED", "URGENT", "ClientStream", "Piece"]
 
 URGENT = 1
 """Mark of a piece whose last octet is urgent."""
@@ -25,9 +27,6 @@ Piece = tuple[bytes, int, int]
 
 MAX_HELD_PIECES = 4096
 """Out-of-order pieces held; a client that sends only every second octet cannot make insertion slow or memory grow."""
-
-MAX_URGENT = 16
-"""Urgent octets known ahead of the stream; further ones are delivered as ordinary ones."""
 
 _FULL_SEGMENT = 500  # a shorter one ends a write, also for a client that does not push
 _MAX_AHEAD = 1 << 30  # no window can be larger (RFC 7323, section 2.3): what lies beyond is not of this stream
@@ -47,7 +46,7 @@ class ClientStream:
         "_held",
         "_highest",
         "_response_base",
-        "_urgent",
+        "_urgent_end",
         "duplicate_bytes",
         "fin_seen",
         "finished",
@@ -67,7 +66,7 @@ class ClientStream:
         self._fin_seq = -1
         self._held: list[tuple[int, bytes, int, int]] = []
         self._highest = self.next_seq
-        self._urgent: list[int] = []
+        self._urgent_end = -1
         self._response_base = -1
         self.seen = 0
 
@@ -101,7 +100,7 @@ class ClientStream:
             return pieces
         if segment.flags & FIN and length == segment.payload_len and self._fin_seq < 0:
             self._note_fin((seq + length) & SEQ_MASK, seen)
-        self._note_sent((seq + segment.payload_len) & SEQ_MASK)
+        self.note_sent((seq + segment.payload_len) & SEQ_MASK)
         if segment.urgent:
             self._note_urgent((seq + segment.urgent) & SEQ_MASK)
         if length and self._fin_seq >= 0:
@@ -116,17 +115,21 @@ class ClientStream:
             self.finished = True
         return pieces
 
-    def _note_sent(self, end: int) -> None:
+    def note_sent(self, end: int) -> None:
         """The client has sent everything before `end`, be it captured or not."""
         if self._fin_seq < 0 and seq_diff(end, self._highest) > 0:  # behind its FIN it only acknowledges
             self._highest = end
 
     def _note_urgent(self, end: int) -> None:
-        """The octet before `end` is urgent; it may not have been sent yet."""
-        urgent = self._urgent
-        if 0 < seq_diff(end, self.next_seq) < _MAX_AHEAD and end not in urgent and len(urgent) < MAX_URGENT:
-            urgent.append(end)
-            urgent.sort(key=lambda mark: seq_diff(mark, self.next_seq))
+        """The octet before `end` is urgent; it may not have been sent yet. A newer pointer takes the older one's place.
+
+        Receivers do it alike. Senders rely on it: as long as the urgent octet is more than 64 KiB away, their pointers
+        lead as far as they can, each to another octet.
+        """
+        if 0 < seq_diff(end, self.next_seq) < _MAX_AHEAD and (
+            self._urgent_end < 0 or seq_diff(end, self._urgent_end) > 0
+        ):
+            self._urgent_end = end
 
     def _note_fin(self, fin_seq: int, seen: int) -> None:
         """The stream ends at `fin_seq`: what is held from behind it does not count."""
@@ -134,12 +137,11 @@ class ClientStream:
             return
         self._fin_seq = self._highest = fin_seq
         self.fin_seen = seen
-        for piece in self._held[:]:
-            size = len(piece[1])
-            if seq_diff((piece[0] + size) & SEQ_MASK, fin_seq) > 0:
-                self._held.remove(piece)
-                self.held_bytes -= size
-                self.unread_bytes += size
+        inside = [piece for piece in self._held if seq_diff((piece[0] + len(piece[1])) & SEQ_MASK, fin_seq) <= 0]
+        behind = self.held_bytes - sum(len(piece[1]) for piece in inside)
+        self._held = inside
+        self.held_bytes -= behind
+        self.unread_bytes += behind
 
     def update_seen(self, segment: Segment) -> int:
         """Return how many response octets the client has seen; the first acknowledgement is the base."""
@@ -179,10 +181,9 @@ class ClientStream:
                 self._deliver(held[-ahead:], held_seen, held_marks, pieces)
 
     def _deliver(self, octets: bytes, seen: int, marks: int, pieces: list[Piece]) -> None:
-        """Append in-order octets to `pieces`, cut behind each urgent one."""
-        urgent = self._urgent
-        while urgent and (size := seq_diff(urgent[0], self.next_seq)) <= len(octets):
-            del urgent[0]
+        """Append in-order octets to `pieces`, cut behind the urgent one."""
+        if self._urgent_end >= 0 and (size := seq_diff(self._urgent_end, self.next_seq)) <= len(octets):
+            self._urgent_end = -1
             self.next_seq = (self.next_seq + size) & SEQ_MASK
             pieces.append((octets[:size], seen, URGENT | PUSHED))
             octets = octets[size:]
@@ -193,9 +194,8 @@ class ClientStream:
     def _hold(self, seq: int, payload: bytes, seen: int, marks: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""
         held = self._held
-        index = len(held)
-        while index and seq_diff(held[index - 1][0], seq) > 0:
-            index -= 1
+        next_seq = self.next_seq
+        index = bisect_right(held, seq_diff(seq, next_seq), key=lambda piece: seq_diff(piece[0], next_seq))
         if index:
             before_seq, before, _, _ = held[index - 1]
             if seq_diff(seq, before_seq) + len(payload) <= len(before):

@@ -18,6 +18,7 @@ __all__ = [
     "SYN",
     "URG",
     "Segment",
+    "are_checksums_valid",
     "build_options",
     "build_segment",
     "parse_segment",
@@ -50,7 +51,8 @@ class Segment:
 
     `payload_start`/`payload_len` index the parsed buffer; `payload_len` is what the IP header promises and
     `captured_len` how much of it the buffer holds. `mss` is 0 and `window_scale` -1 where the option is absent.
-    `urgent` is the urgent pointer, 0 without URG: the urgent octet is the one before `seq` + `urgent`.
+    `urgent` is the urgent pointer, 0 without URG: the urgent octet is the one before `seq` + `urgent`. A pointer of 0
+    means the octet at `seq`, as one of 1 does, to Linux. `tcp_start` is where the TCP header begins.
     """
 
     __slots__ = (
@@ -65,6 +67,7 @@ class Segment:
         "seq",
         "src",
         "src_port",
+        "tcp_start",
         "urgent",
         "window",
         "window_scale",
@@ -80,6 +83,7 @@ class Segment:
         self.flags = 0
         self.window = 0
         self.urgent = 0
+        self.tcp_start = 0
         self.payload_start = 0
         self.payload_len = 0
         self.captured_len = 0
@@ -157,7 +161,8 @@ def _parse_tcp(segment: Segment, packet: memoryview, start: int, total_len: int,
     segment.ack = ports_seq_ack & 0xFFFFFFFF
     segment.flags = packet[start + 13]
     segment.window = packet[start + 14] << 8 | packet[start + 15]
-    segment.urgent = packet[start + 18] << 8 | packet[start + 19] if segment.flags & URG else 0
+    segment.urgent = (packet[start + 18] << 8 | packet[start + 19] or 1) if segment.flags & URG else 0
+    segment.tcp_start = start
     segment.payload_start = payload_start
     segment.payload_len = total_len - payload_start
     held = size - payload_start
@@ -167,6 +172,20 @@ def _parse_tcp(segment: Segment, packet: memoryview, start: int, total_len: int,
     if segment.flags & SYN and header_len > 20:
         _parse_syn_options(segment, packet, start + 20, payload_start)
     return _OK
+
+
+def are_checksums_valid(segment: Segment, packet: memoryview) -> bool:
+    """Return whether the receiver takes `packet`, which `segment` was parsed from; True if it was cut short."""
+    if segment.captured_len < segment.payload_len:
+        return True
+    tcp = packet[segment.tcp_start : segment.payload_start + segment.payload_len]
+    if len(segment.src) == 4:
+        pseudo = _pack_pseudo4(segment.src, segment.dst, _TCP, len(tcp))
+        header = packet[: segment.tcp_start]
+    else:
+        pseudo = _pack_pseudo6(segment.src, segment.dst, len(tcp), _TCP)
+        header = packet[:0]
+    return internet_checksum(pseudo, tcp) == 0 and (not header or internet_checksum(header) == 0)
 
 
 def _parse_syn_options(segment: Segment, packet: memoryview, offset: int, end: int) -> None:

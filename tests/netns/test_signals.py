@@ -10,7 +10,7 @@ from .hosts import INTERCEPT, Network, output, wait_until
 
 def test_sighup_of_a_closed_terminal_ends_cleanly(network: Network) -> None:
     """In the foreground SIGHUP is like SIGTERM: status 0, no socket left."""
-    child = network.assistant.start(*network.assistant.copytool(INTERCEPT))
+    child = network.assistant.start("env", "--default-signal=HUP", *network.assistant.copytool(INTERCEPT))
     wait_until(network.assistant.status, "intercept answers")
     child.send_signal(signal.SIGHUP)
     assert child.wait(10) == 0, output(child)

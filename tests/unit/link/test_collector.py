@@ -100,6 +100,20 @@ def test_foreign_sources_are_counted_and_dropped() -> None:
     assert collector.counters["foreign_source"] == 1
 
 
+def test_corrupt_responses_are_dropped() -> None:
+    """A whole packet with a wrong checksum says nothing; of one that was cut short nobody can tell."""
+    owner = Owner("192.168.60.0/24")
+    collector = collecting(owner)
+    corrupt = bytearray(response("192.168.60.7"))
+    corrupt[27] ^= 1
+    collector.receive_packet(memoryview(corrupt))
+    assert take(collector, owner) == []
+    assert collector.counters["bad_checksum"] == 1
+    collector.receive_packet(memoryview(corrupt), is_checked=True)
+    collector.receive_packet(response("192.168.60.8", payload=b"cut off"))
+    assert len(take(collector, owner)) == 2
+
+
 def test_nobodys_responses_are_counted() -> None:
     """A response to an address that no copy claims is dropped by name."""
     collector = collecting(Owner("192.168.60.0/24"))

@@ -69,6 +69,32 @@ def test_fast_open_data_is_delivered() -> None:
     assert scene.outcomes() == {"active": 1}
 
 
+def test_fast_open_syn_sent_again_without_its_data() -> None:
+    """The service may have taken the data from the first one."""
+    scene = Scene()
+    client = scene.client()
+    client.segment(SYN, -1, b"early", options=build_options(1460, 7)).syn()
+    client.position = 5
+    client.confirms().segment(ACK, 5).says(b" bird")
+    scene.target().accepts()
+    assert scene.data() == b"early bird"
+
+
+def test_syns_with_data_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that do not fit push out the oldest; one that is far too large is kept alone."""
+    monkeypatch.setattr(handshakes, "MAX_HANDSHAKE_BYTES", 10_000)
+    scene = Scene()
+    clients = [scene.client(port=port) for port in range(40000, 40003)]
+    for client in clients:
+        client.segment(SYN, -1, b"d" * 4000, options=build_options(1460, 7))
+    for client in clients:
+        client.segment(ACK, 4000, b"more")
+    assert scene.outcomes() == {"active": 2, "midstream_skipped": 1}
+    for target in scene.targets():
+        target.accepts()
+    assert len(scene.data()) == 2 * 4004
+
+
 def test_a_flood_of_syns_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest handshake is forgotten first; its connection counts as midstream if it does complete."""
     monkeypatch.setattr(handshakes, "MAX_HANDSHAKES", 10)

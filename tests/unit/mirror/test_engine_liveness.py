@@ -116,14 +116,39 @@ def test_gone_with_a_hole_is_a_capture_gap() -> None:
     assert scene.outcomes() == {"capture_gap": 1}
 
 
-def test_a_client_that_has_closed_is_not_asked_about() -> None:
-    """Its session waits for the target."""
+def test_a_closed_client_whose_connection_is_gone_waits_for_the_target() -> None:
+    """Online has answered it; the target may still do so, until the close time-out."""
     scene = Scene()
     client, target = scene.opened()
     client.says(b"abc").fin()
     target.acks(4)
-    assert answer(scene, 30.0, False) == []
+    answer(scene, 59.0, False)
     assert scene.outcomes() == {"active": 1}
+    answer(scene, 2.0, False)
+    assert scene.outcomes() == {"mirrored": 1}
+
+
+def test_a_half_closed_connection_lasts_as_long_as_online() -> None:
+    """While online has not closed either, it may be at work on its answer, and so may the target."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc").fin()
+    target.acks(4)
+    answer(scene, 300.0, True)
+    assert scene.outcomes() == {"active": 1}
+    answer(scene, 121.0, False)
+    assert scene.outcomes() == {"mirrored": 1}
+
+
+def test_drops_after_a_captured_reset_are_no_gap() -> None:
+    """The connection is over, whatever is lost later; the session may still have something to deliver."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc").rst()
+    target.acks(0, window=0)
+    assert answer(scene, 20.0, False, saw_drops=True) == []
+    target.acks(3)
+    assert scene.outcomes() == {"mirrored": 1}
 
 
 def test_gone_after_its_fin_changes_nothing() -> None:
@@ -134,9 +159,9 @@ def test_gone_after_its_fin_changes_nothing() -> None:
     scene.passes(5.1)
     (connection,) = asked(scene)
     client.fin()
-    for _ in range(3):
+    for saw_drops in (False, False, True, True):
         scene.passes(2)
-        connection.checked(False, False, scene.now)
+        connection.checked(False, saw_drops, scene.now)
     assert scene.outcomes() == {"active": 1}
 
 

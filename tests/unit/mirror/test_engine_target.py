@@ -104,6 +104,29 @@ def test_idle_session_is_given_up() -> None:
     assert scene.sent()[-1].flags & RST
 
 
+def test_keep_alives_of_the_target_do_not_put_off_the_idle_time_out() -> None:
+    """They ask whether anybody is there, and nobody is."""
+    scene = Scene(idle_timeout_s=7200)
+    _, target = scene.opened()
+    for _ in range(8):
+        scene.passes(1000)
+        target.sends(target.segment(ACK, position=-1))
+    assert scene.outcomes() == {"idle_timeout": 1}
+
+
+def test_a_closed_window_that_nobody_waits_behind_is_given_up() -> None:
+    """The client has gone, and the target answers probes for ever and reads nothing."""
+    scene = Scene(idle_timeout_s=7200)
+    client, target = scene.opened()
+    client.says(b"abc").fin()
+    end = scene.now + 7300
+    while scene.now < end:
+        scene.passes(10)
+        if scene.sent():
+            target.acks(0, window=0)
+    assert scene.outcomes() == {"idle_timeout": 1}
+
+
 def test_target_that_never_closes_is_waited_for_only_so_long() -> None:
     """Everything delivered and the FIN acknowledged: after the close time-out the session counts as mirrored."""
     scene = Scene(close_timeout_s=60)

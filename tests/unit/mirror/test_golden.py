@@ -60,7 +60,7 @@ class Replay:
     def feed(self, packet: bytes, now: float) -> None:
         """One captured packet; deadlines that come before it are served."""
         self.pass_time(now)
-        self.engine.receive_segment(memoryview(packet), now)
+        self.engine.receive_segment(memoryview(packet), now, is_checked=True)
         self.serve()
 
     def pass_time(self, now: float) -> None:

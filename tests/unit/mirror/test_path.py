@@ -24,10 +24,22 @@ def test_sizes_to_try() -> None:
     assert sizes == [1440, 1340, 1220, 964, 516]
 
 
+def test_what_happens_once_may_be_an_outage() -> None:
+    """Only a packet sent after a smaller one arrived, and not long after, says that larger ones vanish."""
+    path = PathLimit(40, 1500)
+    path.suspect(1240, 10.0, 20.0)
+    path.suspect(1240, 11.0, 21.0)
+    path.suspect(1240, 300.0, 301.0)
+    assert path.payload_bytes == 1460
+    path.suspect(1240, 302.0, 303.0)
+    assert path.payload_bytes == 1240
+
+
 def test_what_was_learnt_is_kept_for_ten_minutes() -> None:
     """The route's MTU does not undo it before; afterwards the larger size is tried again."""
     path = PathLimit(40, 1500)
-    path.learn(1240, 100.0)
+    path.suspect(1240, 98.0, 99.0)
+    path.suspect(1240, 99.0, 100.0)
     path.set_route(1500, 600.0)
     assert path.payload_bytes == 1240
     path.set_route(1000, 601.0)

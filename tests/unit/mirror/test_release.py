@@ -389,3 +389,27 @@ def test_an_answer_that_was_given_before_is_not_waited_for_until_the_hold_limit(
     assert turns.ask(100, 1.0), "it looked longer, but it had answered three requests that came later"
     assert turns.ask(200, 1.0)
     assert turns.counts == (0, 2, 0)
+
+
+def test_a_long_response_that_stops_short_is_waited_for_as_long_as_it_took() -> None:
+    """It is more likely held up than over; one that is longer than online's has no reason to be held up."""
+    for received, quiet_s in ((50, 0.8), (150, 0.075)):
+        turns = Turns()
+        turns.ask(0, 1.0)
+        for step in range(1, 33):
+            turns.answer(received * step // 32, 1.0 + 0.025 * step)
+        assert not turns.ask(100, 1.8)
+        assert abs(turns.rule.wake_at - 1.8 - quiet_s) < 0.03
+
+
+def test_the_first_shorter_answer_is_given_time_to_be_sent_again() -> None:
+    """Where all answers were alike, one that stops short has probably lost its end, for the 200 ms of a time-out."""
+    config = MirrorConfig()
+    habits = known(config)
+    for has_differed in (False, True):
+        habits.note_lengths(not has_differed, 0.0)
+        turns = Turns(habits)
+        turns.ask(0, 0.998)
+        turns.answer(60, 1.0)
+        assert not turns.ask(100, 1.0)
+        assert turns.rule.wake_at == 1.0 + (config.quiet_min_s if has_differed else config.quiet_first_s)

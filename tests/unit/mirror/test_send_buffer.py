@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copytool.mirror.send_buffer import SendBuffer
+from copytool.mirror.send_buffer import MAX_URGENT, SendBuffer
 
 
 def test_octets_are_read_by_position_until_acknowledged() -> None:
@@ -58,3 +58,15 @@ def test_pieces_that_were_acknowledged_are_forgotten() -> None:
         buffer.append(bytes(3000), False)
         buffer.acknowledge(buffer.end)
     assert len(buffer._pieces) < 1000
+
+
+def test_urgent_octets_are_found_at_any_number_and_bounded() -> None:
+    """The next one after a position; of too many that wait the oldest becomes an ordinary one."""
+    buffer = SendBuffer()
+    for _ in range(MAX_URGENT + 1):
+        buffer.append(b"x", True)
+    assert buffer.urgent_after(1) == 3
+    assert buffer.urgent_after(MAX_URGENT) == MAX_URGENT + 1
+    assert buffer.urgent_after(MAX_URGENT + 2) == 0
+    buffer.acknowledge(1000)
+    assert buffer.urgent_after(1) == 1001

@@ -138,19 +138,38 @@ def test_segments_that_vanish_are_tried_smaller() -> None:
 
 
 def test_the_size_that_arrives_is_learnt_for_the_target() -> None:
-    """Further sessions use it at once; acknowledgements of small segments alone teach nothing."""
+    """When it happened twice, further sessions use it at once; acknowledgements of small segments teach nothing."""
     scene = Scene()
     small = flow(scene, 200, mss=1460)
     scene.sent()
     small.acks(200)
-    target = flow_on(scene, 40001, 3000)
+    target = flow_on(scene, 40001, 6000)
     sizes_until_answer(scene, 1.0)
     target.acks(1360)
+    assert {size for _, size in payloads(scene.sent())} == {1460}
+    sizes_until_answer(scene, 1.0)
+    target.acks(2720)
     scene.sent()
     later = flow_on(scene, 40002, 3000)
     assert [size for _, size in payloads(scene.sent())] == [1360, 1360, 280]
     later.acks(3000)
     assert scene.outcomes() == {"active": 3}
+
+
+def test_an_outage_of_the_link_teaches_no_size() -> None:
+    """Time-outs while nothing can be heard say nothing about the path."""
+    scene = Scene(data_retries=20)
+    target = flow(scene, 5000, mss=1460)
+    target.acks(1000)
+    for _ in range(2):
+        scene.engine.set_feedback(False, scene.now)
+        scene.passes(20)
+        scene.engine.set_feedback(True, scene.now)
+        scene.passes(0.01)
+        target.acks(target.acked + 1000)
+    scene.sent()
+    flow_on(scene, 40001, 3000)
+    assert [size for _, size in payloads(scene.sent())] == [1460, 1460, 80]
 
 
 def test_a_segment_that_is_small_already_is_not_cut() -> None:

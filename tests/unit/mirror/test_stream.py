@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copytool.mirror.stream import MAX_HELD_PIECES, MAX_URGENT, PUSHED, URGENT, ClientStream, Piece
+from copytool.mirror.stream import MAX_HELD_PIECES, PUSHED, URGENT, ClientStream, Piece
 from copytool.wire.segment import ACK, FIN, PSH, SYN, URG, Segment, build_segment, parse_segment
 from copytool.wire.seq import SEQ_MASK
 
@@ -319,13 +319,13 @@ def test_an_urgent_octet_may_be_announced_early_and_come_late() -> None:
     assert marks(captured) == [(b"ab", False), (b"cd", False), (b"ef", True), (b"g", False)]
 
 
-def test_urgent_octets_ahead_are_bounded() -> None:
-    """A client that announces without end makes nothing grow; what does not fit is delivered as ordinary octets."""
+def test_of_urgent_octets_ahead_the_newest_counts() -> None:
+    """Receivers forget an older pointer, and a client that announces without end makes nothing grow."""
     captured = Captured()
     for ahead in range(1, 100):
         captured.feed(0, b"", urgent=ahead * 2)
     captured.feed(0, bytes(200))
-    assert sum(urgent for _, urgent in marks(captured)) == MAX_URGENT
+    assert sum(urgent for _, urgent in marks(captured)) == 1
     assert len(captured.octets) == 200
 
 
@@ -349,3 +349,15 @@ def test_a_write_ends_where_the_client_says_or_stops() -> None:
     captured.feed(4000, bytes(10))
     captured.feed(4010, bytes(1000), ACK | FIN)
     assert [marks for _, _, marks in captured.pieces] == [0, PUSHED, 0, 0, PUSHED, PUSHED]
+
+
+def test_a_pointer_that_leads_as_far_as_it_can_marks_no_octet_on_the_way() -> None:
+    """Linux announces an urgent octet that is more than 64 KiB away with 0xFFFF on each segment before it."""
+    captured = Captured()
+    for start in range(0, 70_000, 1000):
+        captured.feed(start, bytes(1000), urgent=min(0xFFFF, 70_000 - start))
+    ends, at = [], 0
+    for octets, urgent in marks(captured):
+        at += len(octets)
+        ends += [at] if urgent else []
+    assert ends == [70_000]

@@ -26,6 +26,7 @@ from copytool.wire.segment import (
     SYN,
     URG,
     Segment,
+    are_checksums_valid,
     build_segment,
     parse_segment,
 )
@@ -249,3 +250,30 @@ def test_mutated_packets_never_raise(packet: bytes, data: st.DataObject) -> None
     reason, segment = parse(bytes(changed[: data.draw(st.integers(0, len(changed)))]))
     if reason == "ok":
         assert segment.payload_start + segment.captured_len <= len(changed)
+
+
+def test_urgent_pointer_of_zero() -> None:
+    """Linux takes it for the first octet, as it does one of 1; without URG the field means nothing."""
+    for flags, pointer, expected in ((ACK | URG, 0, 1), (ACK | URG, 1, 1), (ACK, 7, 0)):
+        packet = build_segment(bytes(4), bytes(4), 1, 2, 0, 0, flags, 0, b"", b"ab", pointer)
+        assert parse(packet)[1].urgent == expected
+
+
+@pytest.mark.parametrize(
+    "headers", [V4, V6, V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt()], ids=["v4", "v6", "v6-extensions"]
+)
+@pytest.mark.parametrize("payload", [b"", b"odd", b"even"])
+def test_checksums(headers: IP | IPv6, payload: bytes) -> None:
+    """What scapy builds is valid; one flipped bit anywhere that is summed is not; what is cut off is not judged."""
+    packet = bytes(headers / TCP(sport=4000, dport=1025, seq=1, flags="PA") / Raw(payload))
+    _, segment = parse(packet)
+    assert are_checksums_valid(segment, memoryview(packet))
+    assert are_checksums_valid(segment, memoryview(packet + b"padding"))
+    for index in range(segment.tcp_start, len(packet)):
+        corrupt = bytearray(packet)
+        corrupt[index] ^= 0x10
+        if parse(bytes(corrupt))[0] == "ok":
+            assert not are_checksums_valid(parse(bytes(corrupt))[1], memoryview(corrupt))
+    if payload:
+        cut = packet[:-1]
+        assert are_checksums_valid(parse(cut)[1], memoryview(cut))
