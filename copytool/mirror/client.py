@@ -72,6 +72,7 @@ class ClientConnection:
         "_config",
         "_counters",
         "_gap_since",
+        "_is_doubted",
         "_is_over",
         "_is_suspect",
         "_owner",
@@ -107,6 +108,7 @@ class ClientConnection:
         self._check_at = now + config.check_after_s
         self._is_suspect = False
         self._is_over = False
+        self._is_doubted = False
         self._config = config
         self._counters = counters
         self._owner = owner
@@ -231,6 +233,12 @@ class ClientConnection:
             self._counters.pieces -= self.stream.held_pieces
             self._owner.connection_ended(self)
 
+    def doubt(self) -> None:
+        """Find out soon whether the connection still exists at the online host."""
+        self._is_doubted = True
+        self._check_at = self.heard_at
+        self._owner.reschedule(self)
+
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
         return self._owner.feedback_is_up()
@@ -251,7 +259,7 @@ class ClientConnection:
         if self._gap_since + self._config.gap_timeout_s <= now:
             self.end_sessions("capture_gap", now, self._missing_text())
             return
-        if self.heard_at + self._config.check_after_s > now and not self._is_suspect:
+        if self.heard_at + self._config.check_after_s > now and not (self._is_suspect or self._is_doubted):
             self._check_delay_s = self._config.check_after_s
             self._check_at = self.heard_at + self._check_delay_s
             return

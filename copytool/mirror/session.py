@@ -21,6 +21,8 @@ PIECE_BYTES = 128
 """Roughly what holding one piece of a stream takes beside its octets."""
 
 _SMALL = 2048
+_DOUBT_S = 3.0  # the online host's kernel is asked twice, a second apart
+_RESETS = ("target_reset", "target_closed_early")
 
 
 class SessionOwner(Protocol):
@@ -45,6 +47,10 @@ class SessionOwner(Protocol):
         """Take note that `session.outcome` is set."""
         ...
 
+    def doubt(self) -> None:
+        """Find out soon whether the connection still exists at the online host."""
+        ...
+
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
         ...
@@ -61,6 +67,7 @@ class Session:
         "_config",
         "_counters",
         "_delivered_at",
+        "_doubted_until",
         "_fin_released",
         "_fin_seen",
         "_pending",
@@ -97,6 +104,7 @@ class Session:
         self.opened_at = now
         self.active_at = now
         self.close_by = NEVER
+        self._doubted_until = NEVER
         self.outcome = ""
         self.reason = ""
         self.pending_bytes = 0
@@ -189,7 +197,9 @@ class Session:
             self._release(now)
         sender.transmit(now)
         if sender.state == CLOSED:
-            self.end(self._failure_outcome(), now, sender.reason)
+            outcome = self._failure_outcome()
+            if outcome not in _RESETS or not self._may_be_alike(now):
+                self.end(outcome, now, sender.reason)
         elif self._reset_released and not sender.buffered:
             self.end("mirrored", now)
         elif self._fin_released and sender.fin_acked:
@@ -227,12 +237,22 @@ class Session:
         failure = self.sender.failure
         if failure in ("target_unreachable", "target_stalled") and not self.connection.feedback_is_up():
             return "no_feedback"
-        if failure in ("target_reset", "target_closed_early") and self._delivered_all():
-            return "mirrored"  # a server that answers the end of a connection with RST has read everything
+        if failure in _RESETS and not self.buffered:
+            if self._fin_released or self._reset_released:
+                return "mirrored"  # a server that answers the end of a connection with RST has read everything
+            if 0 <= self._reset_seen <= self.sender.responses.received:
+                return "mirrored"  # it ended at both hosts
         return failure
 
-    def _delivered_all(self) -> bool:
-        return (self._fin_released or self._reset_released) and not self.buffered
+    def _may_be_alike(self, now: float) -> bool:
+        """Return whether online, which has answered no more, may have reset its client, too: its kernel will tell."""
+        is_over = self.buffered or self._fin_seen >= 0 or self._reset_seen >= 0
+        if is_over or self.connection.stream.seen > self.sender.responses.received:
+            return False
+        if self._doubted_until == NEVER:
+            self._doubted_until = now + _DOUBT_S
+            self.connection.doubt()
+        return now < self._doubted_until
 
     def end(self, outcome: str, now: float, reason: str = "") -> None:
         """End the session with `outcome`; the target gets an RST unless both directions were closed."""
@@ -261,6 +281,7 @@ class Session:
             self.sender.next_timer(),
             self._rule.wake_at,
             self.close_by,
+            self._doubted_until,
             self.active_at + self._config.idle_timeout_s,
         )
 

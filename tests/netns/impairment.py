@@ -1,4 +1,4 @@
-"""Passes Ethernet frames between two interfaces and loses, doubles or delays some of a TCP service's packets.
+"""Passes Ethernet frames between two interfaces and loses, doubles, delays or damages some of a TCP service's packets.
 
     impairment.py HOST_SIDE SWITCH_SIDE [--to-host loss=0.01,duplicate=0.02,reorder=0.05,hold_ms=4] [--to-switch …]
 
@@ -36,6 +36,8 @@ class Settings:
 
     loss: float = 0.0
     duplicate: float = 0.0
+    corrupt: float = 0.0
+    """A bit of the last octet is flipped, so that the checksum is wrong."""
     reorder: float = 0.0
     hold_ms: float = 4.0
     """How long a packet to be reordered is held back."""
@@ -85,6 +87,9 @@ class Direction:
         if choose() < settings.duplicate:
             self.counts["duplicated"] += 1
             self._send(frame, out)
+        if choose() < settings.corrupt:
+            self.counts["corrupted"] += 1
+            frame = frame[:-1] + bytes([frame[-1] ^ 1])
         if choose() < settings.reorder:
             self.counts["held"] += 1
             due = now + settings.hold_ms / 1000

@@ -16,7 +16,7 @@ BOTH_FAMILIES = (
     " -s 192.168.50.102 -c 192.168.60.x,fd60::/64 --ring-size 256"
 )
 ONE_FAMILY = f"{COPY} --ring-size 256"  # it is the network that loses packets here, not a busy machine's capture
-WHAT_HAPPENED = {"loss": "lost", "duplicate": "duplicated", "reorder": "reordered"}
+WHAT_HAPPENED = {"loss": "lost", "duplicate": "duplicated", "reorder": "reordered", "corrupt": "corrupted"}
 
 
 def _drive(network: Network, sessions: int = 150, address: str = "192.168.50.10") -> dict[str, Any]:
@@ -44,6 +44,7 @@ def _assert_impaired(counts: dict[str, Any], direction: str, settings: str) -> N
         ("duplicate=0.1", ""),
         ("", "duplicate=0.1"),
         ("duplicate=0.1", "duplicate=0.1"),
+        ("corrupt=0.05", "corrupt=0.05"),
         (ALL_THREE, ALL_THREE),
     ],
 )
@@ -70,6 +71,16 @@ def test_client_behind_a_bad_network(network: Network) -> None:
     _assert_impaired(counts, "to_host", ALL_THREE)
     _assert_impaired(counts, "to_switch", ALL_THREE)
     assert status["bytes"]["duplicate"] > 0
+
+
+def test_client_whose_packets_are_damaged(network: Network) -> None:
+    """Online's kernel drops them and reads what comes again, whole; copy must not read them before."""
+    relay = impair(network, "client", to_host="", to_switch="corrupt=0.05")
+    network.start_mirror(ONE_FAMILY)
+    report = _drive(network)
+    status = assert_exact(network, report)
+    _assert_impaired(relay.stop(), "to_switch", "corrupt")
+    assert status["packets"]["dropped"]["bad_checksum"] > 50
 
 
 def test_both_families_behind_a_bad_network(network: Network) -> None:

@@ -7,7 +7,7 @@ import itertools
 from copytool.mirror import engine as engine_module
 from copytool.mirror.client import ClientConnection
 
-from .playbook import RST, Scene
+from .playbook import ACK, RST, Scene
 
 
 def asked(scene: Scene) -> list[ClientConnection]:
@@ -74,6 +74,30 @@ def test_a_connection_that_the_service_reset_is_reset_at_the_target() -> None:
     assert len(times) == 2 and 0.9 < times[1] - times[0] < 1.2
     assert scene.outcomes() == {"mirrored": 1}
     assert scene.sent()[-1].flags & RST
+
+
+def test_resets_at_both_hosts_are_mirrored() -> None:
+    """When the target resets a session that was delivered, the kernel says whether online has done so, too."""
+    for is_open, outcome in ((False, "mirrored"), (True, "target_reset")):
+        scene = Scene()
+        client, target = scene.opened()
+        client.says(b"abc")
+        target.answers(10, acked=3)
+        client.segment(ACK, 3, seen=10)
+        target.rst()
+        assert scene.outcomes() == {"active": 1}
+        answer(scene, 4.0, is_open)
+        assert scene.outcomes() == {outcome: 1}
+
+
+def test_a_client_that_goes_on_shows_that_only_the_target_reset() -> None:
+    """Nobody is asked any more."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"abc")
+    target.answers(10, acked=3).rst()
+    client.says(b"more", seen=10)
+    assert scene.outcomes() == {"target_reset": 1}
 
 
 def test_a_segment_in_between_shows_that_it_was_not_gone() -> None:

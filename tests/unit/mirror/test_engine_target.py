@@ -41,13 +41,16 @@ def test_target_stops_acknowledging() -> None:
 
 
 def test_target_resets() -> None:
-    """An RST in an open session: target_reset."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc")
-    target.rst()
-    assert scene.outcomes() == {"target_reset": 1}
-    assert scene.engine.counters.undelivered["target_reset"] == 3
+    """An RST in an open session: target_reset, at once if anything was undelivered or online has answered more."""
+    for acked, seen in ((0, 0), (3, 10)):
+        scene = Scene()
+        client, target = scene.opened()
+        client.says(b"abc")
+        target.acks(acked)
+        client.segment(ACK, 3, seen=seen)
+        target.rst()
+        assert scene.outcomes() == {"target_reset": 1}
+        assert scene.engine.counters.undelivered["target_reset"] == 3 - acked
 
 
 def test_target_reset_instead_of_an_answer_is_not_mirrored() -> None:

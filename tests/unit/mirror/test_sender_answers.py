@@ -123,6 +123,7 @@ def test_reset_behind_response_data_in_one_flush() -> None:
     scene = Scene()
     _, target = scene.opened()
     target.sends(target.segment(ACK, 100), target.segment(RST, position=100))
+    scene.passes(3)
     assert scene.outcomes() == {"target_reset": 1}
 
 
@@ -133,6 +134,7 @@ def test_reset_at_the_number_we_acknowledged_although_newer_data_came() -> None:
     target.answers(100)
     scene.passes(0.02)
     target.rst()
+    scene.passes(3)
     assert scene.outcomes() == {"target_reset": 1}
 
 
