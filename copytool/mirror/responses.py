@@ -73,6 +73,10 @@ class ResponseSide:
             self.ack_at = now  # a retransmission or a keep-alive probe: our acknowledgement was lost or is wanted
         return True
 
+    def is_initial(self, seq: int) -> bool:
+        """Return whether `seq` is the number of the target's SYN, which it may repeat (RFC 5961, section 4.2)."""
+        return seq == self._irs
+
     def is_expected(self, seq: int) -> bool:
         """Return whether an RST with this number is one the target would send (RFC 5961, section 3.2)."""
         return seq in (self.acknowledged, self.newest)

@@ -188,6 +188,10 @@ class Sender:
         if self.state == SYN_SENT:
             self._receive_in_syn_sent(record, now)
         elif self.state == OPEN:
+            if record.flags & (SYN | RST) == SYN and not self.responses.is_initial(record.control_seq):
+                self._counters.unacceptable += 1  # of another connection, one that the target forgot or began since
+                self._send_ack()
+                return
             if record.flags & RST and not self._accept_reset(record):
                 return
             if self.state == OPEN:

@@ -283,6 +283,8 @@ class MirrorSimulation:
 
     def restart_target(self) -> None:
         """The target's host forgets every connection, and answers what comes for them with RST."""
+        for endpoint, _ in self.target.values():
+            endpoint.state = "closed"
         self.lost += self.target.values()
         self.target = {}
 

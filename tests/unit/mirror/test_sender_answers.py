@@ -107,6 +107,21 @@ def test_reset_off_the_mark_is_challenged(offset: int) -> None:
     assert [packet.flags for packet in scene.sent()] == [ACK]
 
 
+def test_a_syn_ack_of_another_connection_is_challenged() -> None:
+    """RFC 5961, section 4.2: it says nothing of this one, whatever its number; the true one may come again."""
+    scene = Scene()
+    client, target = scene.opened()
+    target.sends(target.segment(SYN | ACK, position=-1))
+    assert scene.engine.counters.sender.unacceptable == 0
+    scene.sent()
+    target.sends(target.segment(SYN | ACK, position=100_000_000))
+    assert scene.engine.counters.sender.unacceptable == 1
+    assert [(packet.flags, packet.seen) for packet in scene.sent()] == [(ACK, 0)]
+    client.says(b"abc")
+    target.answers(10, acked=3)
+    assert next(scene.engine.sessions()).sender.responses.received == 10
+
+
 @pytest.mark.parametrize("offset", [-1, -1000, (1 << 30) + 1])
 def test_reset_outside_the_window_is_dropped(offset: int) -> None:
     """An RST outside the window gets no answer."""

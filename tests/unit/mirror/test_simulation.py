@@ -13,7 +13,7 @@ from .model_apps import Script, TurnServer
 from .model_tcp import Stack
 from .simulator import EFFORT, LOSSLESS, Conditions, MirrorSimulation, Quality
 
-PATIENT = MirrorConfig(syn_retries=30, data_retries=30)
+PATIENT = MirrorConfig(syn_retries=30, data_retries=30, gap_timeout_s=600)  # more than any loss takes
 
 QUALITIES = st.builds(
     Quality,
