@@ -86,6 +86,7 @@ class CopyDaemon:
         self._session_log = SessionLog()
         commands = {"status": lambda _request: self.status(), "sessions": self._session_log.answer}
         self._control = ControlServer(loop, settings.control_socket, commands)
+        self._behind_drops: set[BlockRing] = set()
         self._statistics_at = now
         self._check_targets()
         for ring in self._rings:
@@ -134,6 +135,7 @@ class CopyDaemon:
     def _look_after_rings(self, now: float) -> None:
         if look_after(self._rings, "copy"):
             self.engine.note_drops(now)
+            self._behind_drops.update(self._rings)
 
     def _check_connections(self, now: float) -> None:
         """Ask the kernel about connections whose clients are silent, and whose service is new, a few at a time."""
@@ -166,6 +168,11 @@ class CopyDaemon:
             ring.recover()
         elif ring.losing:
             self._look_after_rings(now)
+        if ring in self._behind_drops:
+            # What waited here when packets were dropped is older than the drops, and its connections lost some.
+            self.engine.note_drops(now)
+            if not ring.has_packets():
+                self._behind_drops.discard(ring)
         self._flush(now)
         self._check_connections(now)
 
