@@ -23,6 +23,6 @@ OUTCOMES = {
     "shed_budget": "as many sessions as --max-sessions allows were open",
     "shed_memory": "a buffer limit was reached",
     "no_address": "no free address and port in the client network",
-    "aborted": "copy was stopped",
+    "aborted": "copy was stopped, or an internal error kept it from going on with this session",
 }
 """Every outcome with its meaning. A session has exactly one at any time, so seen == sum(outcomes)."""

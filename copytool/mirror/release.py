@@ -178,18 +178,19 @@ class ReleaseRule:
         if self._waiting_since == NEVER:
             self._waiting_since = now
         held_since = self._waiting_since
-        if answer_is == _SHORTER:
-            held_since = max(held_since, self._answered_at, idle_since)
-        held_until = held_since + self._config.hold_limit_s
-        has_answered = self._received > self._released_at_received or self._received >= seen
         is_shorter = answer_is == _SHORTER
+        if is_shorter:
+            held_since = max(held_since, self._answered_at, idle_since)
+        hold_limit_s = self._config.hold_limit_s
+        held_until = held_since + hold_limit_s
+        has_answered = self._received > self._released_at_received or self._received >= seen
         quiet_until = self._quiet_until(idle_since, rtt_s, now, is_shorter) if has_answered else NEVER
         if now >= quiet_until:
             self._counters.quiet += 1
             return True
         if now >= held_until:
             self._counters.held += 1
-            if answer_is != _SHORTER:
+            if not is_shorter and self._answered_at > held_since + hold_limit_s / 2:
                 self._habits.note_unasked(now)
             return True
         self.wake_at = min(quiet_until, held_until)

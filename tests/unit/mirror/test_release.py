@@ -288,6 +288,19 @@ def test_a_target_that_never_stops_speaking_holds_one_turn_only() -> None:
     assert turns.counts[2] == 1
 
 
+def test_a_longer_response_held_in_silence_does_not_count_as_unasked() -> None:
+    """With a hold limit below the quiet time it ends the wait; the target has said nothing meanwhile."""
+    config = MirrorConfig(hold_limit_s=0.2)
+    habits = TargetHabits(config)
+    turns = Turns(habits, hold_limit_s=0.2)
+    turns.ask(0, 0.0)
+    turns.answer(150, 0.01)
+    assert not turns.ask(100, 0.01)
+    assert turns.ask(100, turns.rule.wake_at)
+    assert turns.counts == (0, 0, 1)
+    assert not habits.speaks_unasked(0.3)
+
+
 def test_little_is_known_of_a_new_target() -> None:
     """Its first pause is not taken for the end of a response; after twenty responses its pauses are known."""
     config = MirrorConfig()
