@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..wire.segment import FIN, PSH, RST, SYN, URG, Segment
+from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 from ..wire.seq import seq_diff
 from .config import MirrorConfig
 from .counters import EngineCounters
@@ -76,6 +76,7 @@ class ClientConnection:
         "_is_over",
         "_is_suspect",
         "_owner",
+        "_whole_at",
         "heard_at",
         "isn",
         "key",
@@ -102,6 +103,7 @@ class ClientConnection:
         self.timer_at = NEVER
         self.opened_at = now
         self.heard_at = now
+        self._whole_at = now
         self.known_open_at = now
         self._gap_since = NEVER
         self._check_delay_s = config.check_after_s
@@ -115,6 +117,9 @@ class ClientConnection:
 
     def receive(self, segment: Segment, packet: memoryview, now: float) -> None:
         """Take in one captured segment of this connection (the first SYN included)."""
+        if self._is_over or not segment.flags & (ACK | RST | SYN):  # Linux reads neither
+            self._counters.discarded += segment.captured_len
+            return
         try:
             if segment.flags & RST:
                 self._receive_reset(segment, now)
@@ -127,6 +132,8 @@ class ClientConnection:
             self.end_sessions("aborted", now, "internal error: part of the client's stream was not taken in")
             raise
         self.heard_at = now
+        if not self.stream.has_hole:
+            self._whole_at = now
         self._is_suspect = False
 
     def _may_be_a_probe(self, segment: Segment) -> bool:
@@ -136,8 +143,10 @@ class ClientConnection:
         """
         return (
             segment.captured_len == 1
+            and not self.stream.finished
+            and seq_diff(segment.seq, self.stream.next_seq) >= 0
             and not segment.flags & (PSH | SYN | FIN | URG)
-            and self._owner.saw_drops_since(self.heard_at - _DROPS_S)
+            and self._owner.saw_drops_since(self._whole_at - _DROPS_S)
         )
 
     def _receive_stream(self, segment: Segment, packet: memoryview, now: float) -> None:
@@ -169,15 +178,16 @@ class ClientConnection:
 
     def _receive_reset(self, segment: Segment, now: float) -> None:
         self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
-        ahead = seq_diff(segment.seq, self.stream.next_seq) - self.stream.finished  # the FIN has a number, too
-        if not 0 <= ahead < _MAX_WINDOW or (ahead and self.stream.finished):
-            return  # the online host ignores it as well (RFC 5961, section 3.2)
-        if ahead:  # it has overtaken something, and online ignores it; or that was not captured
-            self.stream.note_sent(segment.seq)
-            self._watch_hole(self.stream.next_seq, now)
-        else:
-            self.stream.update_seen(segment)
+        stream = self.stream
+        ahead = seq_diff(segment.seq, stream.next_seq)
+        if ahead == 0 or (stream.finished and ahead == 1):  # behind the FIN, or at its number, as some systems send it
+            stream.update_seen(segment)
             self.client_gone(now)
+        elif 0 < ahead < _MAX_WINDOW and not stream.finished and self._gap_since == NEVER:
+            # Online only challenges it (RFC 5961, section 3.2). It has overtaken something, or that was not captured,
+            # or it is forged: what comes next, or the kernel, will tell.
+            self._gap_since = now
+            self._owner.reschedule(self)
 
     def client_gone(self, now: float) -> None:
         """The client has reset the connection or reused its ports: nothing follows what was captured."""
@@ -186,6 +196,18 @@ class ClientConnection:
         for session in self.sessions:
             session.reset(self.stream.seen)
         self._wake_sessions(now)
+
+    def superseded(self, now: float) -> None:
+        """The client reuses its ports: the sessions drain on their own; the kernel knows the new connection only."""
+        if self.stream.has_hole:
+            self.end_sessions("capture_gap", now, "the client reused its ports while part of it was missing")
+        elif not self.stream.finished:
+            self.client_gone(now)
+        self._is_over = True
+
+    def goes_on_with(self, segment: Segment) -> bool:
+        """Return whether the segment has the number that the connection expects next."""
+        return segment.seq == self.stream.next_seq and not self.stream.finished
 
     def _watch_hole(self, next_seq: int, now: float) -> None:
         stream = self.stream
@@ -263,8 +285,11 @@ class ClientConnection:
             self._check_delay_s = self._config.check_after_s
             self._check_at = self.heard_at + self._check_delay_s
             return
-        self._check_at = now + self._check_delay_s
-        self._check_delay_s = min(self._check_delay_s * 2, _MAX_CHECK_DELAY_S)
+        limit_s = _MAX_CHECK_DELAY_S
+        if self.stream.finished:  # its sessions wait for --close-timeout after the last answer
+            limit_s = max(self._config.close_timeout_s / 2, _CHECK_AGAIN_S)
+        self._check_at = now + min(self._check_delay_s, limit_s)
+        self._check_delay_s = min(self._check_delay_s * 2, limit_s)
         self._owner.ask_whether_open(self)
 
     def is_silent(self, now: float) -> bool:
@@ -279,13 +304,15 @@ class ClientConnection:
         """
         if is_open:
             self.known_open_at = now
+            if not self.stream.has_hole:
+                self._gap_since = NEVER
         if is_open or not self.is_silent(now) or self.stream.finished or self._is_over:
             self._is_suspect = False
         elif not self._is_suspect:
             self._is_suspect = True
             self._check_at = now + _CHECK_AGAIN_S
             self._owner.reschedule(self)
-        elif saw_drops or self.stream.has_hole:
+        elif saw_drops or self._gap_since != NEVER:
             self.end_sessions("capture_gap", now, "its end was not captured: the kernel dropped packets")
         else:
             self.client_gone(now)

@@ -280,6 +280,13 @@ class Engine:
     ) -> ClientConnection | None:
         """Return the connection that the segment belongs to: a new one if it answers the kept SYN's SYN/ACK."""
         handshakes = self._handshakes
+        if (
+            connection is not None
+            and connection.goes_on_with(self._segment)
+            and not handshakes.is_next(key, self._segment)
+        ):
+            handshakes.discard(key)  # online has challenged a stray SYN (RFC 5961, section 4.2), and goes on
+            return connection
         if not handshakes.complete(key, self._segment):
             if self._segment.flags & RST and connection is None:
                 handshakes.discard(key)
@@ -344,12 +351,9 @@ class Engine:
         return session
 
     def _supersede(self, connection: ClientConnection, now: float) -> None:
-        """The client reuses its ports: the old sessions drain on their own, the new one gets the key."""
+        """The client reuses its ports: the new connection gets the key."""
         del self._connections[connection.key]
-        if connection.stream.has_hole:
-            connection.end_sessions("capture_gap", now, "the client reused its ports while part of it was missing")
-        elif not connection.stream.finished:
-            connection.client_gone(now)
+        connection.superseded(now)
 
     def _join_or_ignore(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
         """Account for a segment of a connection that is not mirrored; return the connection if it is from now on."""

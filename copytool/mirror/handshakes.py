@@ -6,7 +6,7 @@ What it refuses must not reach the target, and neither must a flood of SYNs that
 from __future__ import annotations
 
 from ..wire.segment import ACK, RST, Segment, parse_segment
-from ..wire.seq import seq_diff
+from ..wire.seq import SEQ_MASK, seq_diff
 from .client import ClientKey
 
 __all__ = ["MAX_HANDSHAKES", "MAX_HANDSHAKE_BYTES", "Handshakes"]
@@ -44,6 +44,10 @@ class Handshakes:
         while self._syns and (len(self._syns) >= MAX_HANDSHAKES or self._bytes > MAX_HANDSHAKE_BYTES):
             self.discard(next(iter(self._syns)))
         self._syns[key] = bytes(packet)
+
+    def is_next(self, key: ClientKey, segment: Segment) -> bool:
+        """Return whether the segment has the number behind the kept SYN."""
+        return segment.seq == (self._isn(memoryview(self._syns[key])) + 1) & SEQ_MASK
 
     def _isn(self, packet: memoryview) -> int:
         parse_segment(self.syn, packet)

@@ -45,9 +45,10 @@ class PathLimit:
 
     def suspect(self, payload_bytes: int, failing_since: float, now: float) -> None:
         """Packets with more payload, sent from `failing_since` on, vanished, and with this much they arrive."""
-        suspected_at, self._suspected_at = self._suspected_at, now
-        if not suspected_at - _CLOCK_S <= failing_since <= suspected_at + _SUSPECT_S:
+        if failing_since < self._suspected_at - _CLOCK_S:
             return
-        self._learnt = payload_bytes
-        self._learnt_until = now + _FORGET_S
-        self.payload_bytes = min(self.payload_bytes, payload_bytes)
+        suspected_at, self._suspected_at = self._suspected_at, now
+        if failing_since <= suspected_at + _SUSPECT_S:
+            self._learnt = payload_bytes
+            self._learnt_until = now + _FORGET_S
+            self.payload_bytes = min(self.payload_bytes, payload_bytes)

@@ -32,6 +32,7 @@ ACK = 0x10
 URG = 0x20
 
 _TCP = 6
+_MAX_PACKET = 0xFFFF
 _OPTION_END = 0
 _OPTION_NOP = 1
 _OPTION_MSS = 2
@@ -117,6 +118,8 @@ def _parse_ipv4(segment: Segment, packet: memoryview, size: int) -> int:
         return _FRAGMENT
     total_len = packet[2] << 8 | packet[3]
     if total_len == 0:  # a GSO packet above 64 KiB (BIG TCP) leaves the field empty
+        if size <= _MAX_PACKET:
+            return _BAD_HEADER
         total_len = size
     segment.src = bytes(packet[12:16])
     segment.dst = bytes(packet[16:20])
@@ -128,6 +131,8 @@ def _parse_ipv6(segment: Segment, packet: memoryview, size: int) -> int:
         return _TRUNCATED
     total_len = 40 + (packet[4] << 8 | packet[5])
     if total_len == 40:  # a jumbogram: the kernel hands it over whole
+        if size <= _MAX_PACKET:
+            return _BAD_HEADER
         total_len = size
     next_header = packet[6]
     offset = 40
@@ -179,6 +184,8 @@ def are_checksums_valid(segment: Segment, packet: memoryview) -> bool:
     if segment.captured_len < segment.payload_len:
         return True
     tcp = packet[segment.tcp_start : segment.payload_start + segment.payload_len]
+    if len(tcp) > _MAX_PACKET:
+        return False  # only the kernel itself makes such packets, and says that it has checked them
     if len(segment.src) == 4:
         pseudo = _pack_pseudo4(segment.src, segment.dst, _TCP, len(tcp))
         header = packet[: segment.tcp_start]

@@ -8,9 +8,9 @@ from copytool.mirror.outcome import OUTCOMES
 from copytool.mirror.sender import Sender
 from copytool.mirror.stream import MAX_HELD_PIECES, ClientStream
 from copytool.mirror.timers import NEVER
-from copytool.wire.segment import ACK, FIN, PSH, RST, build_segment
+from copytool.wire.segment import ACK, FIN, PSH, RST
 
-from .playbook import CLIENT, CLIENT_ISN, ONLINE, ONLINE_ISN, PORT, WINDOW, Scene
+from .playbook import CLIENT, Scene
 
 
 def test_a_session_from_open_to_close() -> None:
@@ -112,85 +112,6 @@ def test_a_reset_outside_the_window_is_ignored(offset: int) -> None:
     client, _ = scene.opened()
     client.says(b"abc").rst(position=3 + offset)
     assert scene.outcomes() == {"active": 1}
-
-
-def test_a_reset_beyond_what_was_captured_is_a_gap() -> None:
-    """If the client had sent more than was captured, and that does not come, the session cannot be exact."""
-    scene = Scene(gap_timeout_s=30)
-    client, target = scene.opened()
-    client.says(b"abc").rst(position=10)
-    target.acks(3)
-    scene.passes(29)
-    assert scene.outcomes() == {"active": 1}
-    scene.passes(2)
-    assert scene.outcomes() == {"capture_gap": 1}
-
-
-def test_a_reset_that_overtakes_data_is_ignored() -> None:
-    """Online ignores it as well; the reset that counts comes behind the data."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.rst(position=3).says(b"abc")
-    target.acks(3)
-    scene.passes(60)
-    assert scene.outcomes() == {"active": 1}
-    client.rst()
-    assert scene.outcomes() == {"mirrored": 1}
-
-
-def test_a_reset_before_a_hole_ends_the_stream_there() -> None:
-    """The network lost what is missing: online expected the number of the reset, so it has read nothing behind it."""
-    scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc").segment(ACK, 10, b"later").rst(position=3)
-    target.acks(3)
-    assert scene.outcomes() == {"mirrored": 1}
-    assert scene.engine.counters.discarded == 5
-
-
-def test_a_reset_beyond_the_fin_is_ignored() -> None:
-    """Online ignores it as well, and no octet can be missing behind a FIN."""
-    scene = Scene()
-    client, _ = scene.opened()
-    client.says(b"abc").fin().rst(position=100)
-    scene.passes(40)
-    assert scene.outcomes() == {"active": 1}
-
-
-def test_corrupt_segments_are_dropped() -> None:
-    """Online's kernel drops them, and reads what the client sends again; so does copy, unless told of no check."""
-    scene = Scene()
-    client, _ = scene.opened()
-    ends = (CLIENT, ONLINE, 40000, PORT)
-    good = build_segment(*ends, CLIENT_ISN + 1, ONLINE_ISN + 1, ACK | PSH, WINDOW, b"", b"bad")
-    for index in (14, len(good) - 1):
-        corrupt = bytearray(good)
-        corrupt[index] ^= 1
-        scene.engine.receive_segment(memoryview(bytes(corrupt)), scene.now)
-    client.says(b"bad")
-    assert scene.data() == b"bad"
-    assert scene.engine.counters.dropped["bad_checksum"] == 2
-
-
-def test_checksums_that_are_not_there_yet_are_not_missed() -> None:
-    """A local sender leaves them to the network card: the capture says so."""
-    scene = Scene()
-    scene.opened()
-    packet = build_segment(CLIENT, ONLINE, 40000, PORT, CLIENT_ISN + 1, ONLINE_ISN + 1, ACK | PSH, WINDOW, b"", b"abc")
-    scene.engine.receive_segment(memoryview(packet[:36] + bytes(2) + packet[38:]), scene.now, is_checked=True)
-    assert scene.data() == b"abc"
-
-
-def test_after_drops_a_lone_octet_is_not_trusted() -> None:
-    """It may be the garbage of a keep-alive probe in the place of an octet that was lost."""
-    scene = Scene()
-    client, _ = scene.opened()
-    client.segment(ACK, 0, b"x")
-    assert scene.outcomes() == {"active": 1}
-    scene.engine.note_drops(scene.now)
-    client.segment(ACK, 1, b"\0")
-    assert scene.outcomes() == {"capture_gap": 1}
-    assert scene.data() == b"x"
 
 
 def test_a_bug_in_one_packet_or_session_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

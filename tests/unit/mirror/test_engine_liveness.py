@@ -164,6 +164,34 @@ def test_a_half_closed_connection_lasts_as_long_as_online() -> None:
     assert scene.outcomes() == {"mirrored": 1}
 
 
+def test_a_half_closed_connection_is_asked_about_in_time() -> None:
+    """Before the close time-out, be it short, and the loop late."""
+    for close_timeout_s in (12.0, 60.0):
+        scene = Scene(close_timeout_s=close_timeout_s)
+        client, target = scene.opened()
+        client.says(b"abc").fin()
+        target.acks(4)
+        while scene.now < 600 and scene.outcomes() == {"active": 1}:
+            scene.now = max(scene.now, scene.engine.next_timer()) + 0.005
+            scene.engine.handle_timer(scene.now)
+            for connection in asked(scene):
+                connection.checked(True, False, scene.now)
+        assert scene.outcomes() == {"active": 1}
+
+
+def test_reused_ports_say_nothing_of_the_old_connection() -> None:
+    """The kernel answers for the new one; the old one's session ends with the close time-out."""
+    scene = Scene(close_timeout_s=130)
+    client, target = scene.opened()
+    client.says(b"abc").fin()
+    target.acks(4)
+    scene.passes(1)
+    scene.client(isn=5000).opens()
+    scene.target().accepts()
+    answer(scene, 1000.0, True)
+    assert scene.outcomes() == {"active": 1, "mirrored": 1}
+
+
 def test_drops_after_a_captured_reset_are_no_gap() -> None:
     """The connection is over, whatever is lost later; the session may still have something to deliver."""
     scene = Scene()

@@ -35,6 +35,14 @@ def test_what_happens_once_may_be_an_outage() -> None:
     assert path.payload_bytes == 1240
 
 
+def test_sessions_that_fail_at_the_same_time_do_not_hide_it() -> None:
+    """An upload begins every 50 ms, and the smaller form of each one's first segment arrives after 650 ms."""
+    path = PathLimit(40, 1500)
+    for number in range(40):
+        path.suspect(1360, number * 0.05, number * 0.05 + 0.65)
+    assert path.payload_bytes == 1360
+
+
 def test_what_was_learnt_is_kept_for_ten_minutes() -> None:
     """The route's MTU does not undo it before; afterwards the larger size is tried again."""
     path = PathLimit(40, 1500)

@@ -252,6 +252,19 @@ def test_mutated_packets_never_raise(packet: bytes, data: st.DataObject) -> None
         assert segment.payload_start + segment.captured_len <= len(changed)
 
 
+@pytest.mark.parametrize(("headers", "offset"), [(V4, 2), (V6, 4)], ids=["v4", "v6"])
+def test_length_of_zero(headers: IP | IPv6, offset: int) -> None:
+    """The kernel leaves it empty in packets of more than 64 KiB only, and no checksum covers so many octets."""
+    packet = bytearray(bytes(headers / TCP(sport=4000, dport=1025, seq=1, flags="PA") / Raw(b"abc")))
+    packet[offset : offset + 2] = bytes(2)
+    assert parse(bytes(packet))[0] == "bad_header"
+    large = bytes(packet) + bytes(70_000)
+    reason, segment = parse(large)
+    assert reason == "ok"
+    assert segment.payload_len == len(large) - segment.payload_start
+    assert not are_checksums_valid(segment, memoryview(large))
+
+
 def test_urgent_pointer_of_zero() -> None:
     """Linux takes it for the first octet, as it does one of 1; without URG the field means nothing."""
     for flags, pointer, expected in ((ACK | URG, 0, 1), (ACK | URG, 1, 1), (ACK, 7, 0)):
