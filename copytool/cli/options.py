@@ -153,7 +153,8 @@ COPY_OPTIONS = (
     ),
     Option(
         "close-timeout",
-        "seconds that a session whose client has closed waits for the target to close or to say something",
+        "seconds that a session whose client has closed waits for the target to close or to say something; it goes on"
+        " waiting while the connection exists at the online host",
         metavar="S",
         parse=values.number(0.1, 86400),
         default=_DEFAULTS.close_timeout_s,

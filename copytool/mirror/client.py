@@ -120,6 +120,8 @@ class ClientConnection:
         if self._is_over or not segment.flags & (ACK | RST | SYN):  # Linux reads neither
             self._counters.discarded += segment.captured_len
             return
+        self.heard_at = now
+        self._is_suspect = False
         try:
             if segment.flags & RST:
                 self._receive_reset(segment, now)
@@ -131,10 +133,6 @@ class ClientConnection:
         except Exception:
             self.end_sessions("aborted", now, "internal error: part of the client's stream was not taken in")
             raise
-        self.heard_at = now
-        if not self.stream.has_hole:
-            self._whole_at = now
-        self._is_suspect = False
 
     def _may_be_a_probe(self, segment: Segment) -> bool:
         """Return whether the segment's octet may be one that was lost here, and garbage in its place.
@@ -213,6 +211,7 @@ class ClientConnection:
         stream = self.stream
         if not stream.has_hole:
             self._gap_since = NEVER
+            self._whole_at = now
         elif self._gap_since == NEVER or stream.next_seq != next_seq:
             self._gap_since = now
             self._owner.reschedule(self)
@@ -269,9 +268,7 @@ class ClientConnection:
 
     def next_timer(self) -> float:
         """Return when an open hole becomes a capture gap, or a silent connection is worth a question."""
-        if not self.sessions:
-            return NEVER
-        if self._is_over:
+        if self._is_over or not self.sessions:
             return NEVER
         gap_at = self._gap_since + self._config.gap_timeout_s
         return min(gap_at, max(self._check_at, self.heard_at + _CHECK_AGAIN_S))

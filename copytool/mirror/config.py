@@ -46,7 +46,8 @@ class MirrorConfig:
     """Silence after which a session is given up."""
 
     close_timeout_s: float = 60.0
-    """How long a fully delivered session that the client closed waits for the target's next octet or FIN."""
+    """How long a fully delivered session that the client closed waits for the target's next octet or FIN; it waits on
+    while the online host's kernel has the connection."""
 
     max_sessions: int = 100_000
     """Concurrent mirror sessions; further ones are shed."""

@@ -293,7 +293,8 @@ class Engine:
             return connection
         syn = handshakes.syn
         if connection is not None:
-            self._supersede(connection, now)
+            del self._connections[key]
+            connection.superseded(now)
         connection = self._open(key, target, syn, now)
         if connection is not None and syn.captured_len:  # TCP Fast Open
             self.counters.captured += syn.captured_len
@@ -349,11 +350,6 @@ class Engine:
         sender.open(now)
         self._timers.update(session)
         return session
-
-    def _supersede(self, connection: ClientConnection, now: float) -> None:
-        """The client reuses its ports: the new connection gets the key."""
-        del self._connections[connection.key]
-        connection.superseded(now)
 
     def _join_or_ignore(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
         """Account for a segment of a connection that is not mirrored; return the connection if it is from now on."""

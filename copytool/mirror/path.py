@@ -8,7 +8,9 @@ after that, all sessions to this target use the smaller size.
 
 from __future__ import annotations
 
-__all__ = ["PathLimit"]
+__all__ = ["PathLimit", "SegmentSize"]
+
+_MIN_MSS = 64
 
 _MTUS = (1400, 1280, 1024, 576)
 _FORGET_S = 600.0  # RFC 4821, section 7.3: try the larger size again after ten minutes
@@ -52,3 +54,49 @@ class PathLimit:
             self._learnt = payload_bytes
             self._learnt_until = now + _FORGET_S
             self.payload_bytes = min(self.payload_bytes, payload_bytes)
+
+
+class SegmentSize:
+    """How much payload one session puts into a segment; smaller ones are tried while larger ones seem to vanish.
+
+    target_mss: the limit that the target has announced.
+    """
+
+    __slots__ = ("_failing_since", "_path", "_tried", "target_mss")
+
+    def __init__(self, path: PathLimit, target_mss: int) -> None:
+        self._path = path
+        self._tried = 0
+        self._failing_since = 0.0
+        self.target_mss = target_mss
+
+    @property
+    def payload_bytes(self) -> int:
+        """The most that a segment may carry now."""
+        limit = min(self.target_mss, self._path.payload_bytes)
+        if self._tried:
+            limit = min(limit, self._tried)
+        return max(limit, _MIN_MSS)
+
+    def note_failing(self, since: float) -> None:
+        """What was sent `since` then is not acknowledged."""
+        self._failing_since = since
+
+    def try_smaller(self, waiting_bytes: int) -> bool:
+        """Take a smaller size if a segment of what waits may be too large for the path; return whether there is one."""
+        size = min(self.payload_bytes, waiting_bytes)
+        smaller = self._path.smaller(size)
+        if smaller == size:
+            return False
+        self._tried = smaller
+        return True
+
+    def note_acknowledged(self, now: float) -> None:
+        """A segment arrived: one of a smaller size that was tried says something about the path."""
+        if self._tried:
+            self._path.suspect(self._tried, self._failing_since, now)
+            self._tried = 0
+
+    def forget(self) -> None:
+        """Nothing could be heard: the failures say nothing about the path."""
+        self._tried = 0

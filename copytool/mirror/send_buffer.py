@@ -88,3 +88,14 @@ class SendBuffer:
         """
         index = bisect_right(self._urgent, position)
         return self._urgent[index] if index < len(self._urgent) else 0
+
+    def end_at_urgent(self, position: int, end: int, segment_bytes: int) -> tuple[int, bool]:
+        """Return where a packet ends that would reach to `end`, and whether its last octet is urgent.
+
+        A segment with an urgent octet at its end goes by itself, and what comes before it in a packet of its own.
+        """
+        urgent = self.urgent_after(position)
+        if not urgent or urgent > end:
+            return end, False
+        before = (urgent - position - 1) // segment_bytes * segment_bytes
+        return (position + before, False) if before else (urgent, True)

@@ -22,7 +22,7 @@ from ..wire.seq import SEQ_MASK, seq_diff
 from .config import MirrorConfig
 from .congestion import Congestion
 from .emitter import Emitter
-from .path import PathLimit
+from .path import PathLimit, SegmentSize
 from .responses import ResponseSide
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
@@ -33,7 +33,6 @@ __all__ = ["CLOSED", "OPEN", "SYN_SENT", "Sender"]
 
 SYN_SENT, OPEN, CLOSED = range(3)
 
-_MIN_MSS = 64
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
 _SYN_AGAIN_S = 0.01
 _TIMEOUTS_PER_SIZE = 2  # of one segment, before a smaller one is tried
@@ -54,17 +53,14 @@ class Sender:
         "_congestion",
         "_counters",
         "_emitter",
-        "_failing_since",
         "_head_timeouts",
         "_iss",
         "_next",
-        "_path",
-        "_path_limit",
         "_persist_at",
         "_retries",
         "_rto_at",
+        "_segment_size",
         "_sent_to",
-        "_target_mss",
         "_una",
         "_window",
         "delivered",
@@ -88,9 +84,7 @@ class Sender:
         self._iss = iss
         self._config = config
         self._congestion = Congestion(_DEFAULT_MSS)
-        self._target_mss = _DEFAULT_MSS
-        self._path = path
-        self._path_limit = 0
+        self._segment_size = SegmentSize(path, _DEFAULT_MSS)
         self._window = SendWindow(window_scale)
         self._una = 0
         self._next = 0
@@ -98,7 +92,6 @@ class Sender:
         self._buffer = SendBuffer()
         self._retries = 0
         self._head_timeouts = 0
-        self._failing_since = NEVER
         self._rto_at = NEVER
         self._persist_at = NEVER
         self.responses = ResponseSide(config.delayed_ack_s)
@@ -180,7 +173,7 @@ class Sender:
         if self._rto_at != NEVER:
             self.rtt.backoff = 0
             self._retries = self._head_timeouts = 0
-            self._path_limit = 0  # nor do the time-outs say anything about the path
+            self._segment_size.forget()
             self._rto_at = now
 
     def receive(self, record: ResponseRecord, now: float) -> None:
@@ -202,22 +195,16 @@ class Sender:
     def _usable(self, wanted: int) -> int:
         """Return how many octets may be sent now, in one segment or in a burst of several."""
         room = min(self._congestion.window, self._window.octets) - (self._next - self._una)
-        segment_bytes = self._segment_size()
+        segment_bytes = self._segment_size.payload_bytes
         size = min(wanted, room, MAX_BURST_BYTES)
         if size > segment_bytes:
             return size if size == wanted else size - size % segment_bytes
         return self._window.usable(min(wanted, segment_bytes), room)
 
-    def _segment_size(self) -> int:
-        limit = min(self._target_mss, self._path.payload_bytes)
-        if self._path_limit:
-            limit = min(limit, self._path_limit)
-        return max(limit, _MIN_MSS)
-
     def _send_data(self, size: int, data_end: int, now: float) -> None:
         position = self._next
-        segment_bytes = self._segment_size()
-        end, is_urgent = self._end_at_urgent(position, position + size, segment_bytes)
+        segment_bytes = self._segment_size.payload_bytes
+        end, is_urgent = self._buffer.end_at_urgent(position, position + size, segment_bytes)
         flags = ACK | PSH if end == data_end else ACK
         if is_urgent:
             flags |= URG
@@ -234,17 +221,6 @@ class Sender:
         if position < self._sent_to:
             self._counters.retransmissions += segments
         self._advance(end + (flags & FIN), now)
-
-    def _end_at_urgent(self, position: int, end: int, segment_bytes: int) -> tuple[int, bool]:
-        """Return where a packet ends that would reach to `end`, and whether its last octet is urgent.
-
-        A segment with an urgent octet at its end goes by itself, and what comes before it in a packet of its own.
-        """
-        urgent = self._buffer.urgent_after(position)
-        if not urgent or urgent > end:
-            return end, False
-        before = (urgent - position - 1) // segment_bytes * segment_bytes
-        return (position + before, False) if before else (urgent, True)
 
     def _advance(self, end: int, now: float) -> None:
         """Note that everything before `end` was sent."""
@@ -281,7 +257,7 @@ class Sender:
             self._close("target_stalled", f"no acknowledgement of a segment that was sent {times} times")
             return
         if not self._head_timeouts:
-            self._failing_since = now - self.rtt.rto_s()
+            self._segment_size.note_failing(now - self.rtt.rto_s())
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
         self._rto_at = NEVER
         self.rtt.cancel()
@@ -304,10 +280,7 @@ class Sender:
 
     def _try_smaller(self) -> None:
         """Send smaller segments if the one that nobody acknowledges may be too large for the path."""
-        size = min(self._segment_size(), len(self._buffer))
-        smaller = self._path.smaller(size)
-        if self._window.octets and smaller < size:
-            self._path_limit = smaller
+        if self._window.octets and self._segment_size.try_smaller(len(self._buffer)):
             # This size has not been waited for yet. A target that is away must not be given up sooner because of it.
             self.rtt.backoff = min(self.rtt.backoff, _TIMEOUTS_PER_SIZE)
             self._retries = min(self._retries, _TIMEOUTS_PER_SIZE)
@@ -319,8 +292,9 @@ class Sender:
         self._next = self._una
         self.rtt.cancel()
         if self._una < data_end:
-            limit = self._segment_size() if self._window.octets else 1  # only a probe goes into a closed window
-            self._send_data(min(limit, data_end - self._una), data_end, now)
+            # Only a probe goes into a closed window.
+            size = min(self._segment_size.payload_bytes if self._window.octets else 1, data_end - self._una)
+            self._send_data(size, data_end, now)
         else:
             self._emit(FIN | ACK, data_end)
             self._counters.retransmissions += 1
@@ -333,7 +307,8 @@ class Sender:
         self._persist_at = NEVER
         self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
-        self._send_data(max(min(self._window.octets, self._segment_size(), data_end - self._next), 1), data_end, now)
+        size = min(self._window.octets, self._segment_size.payload_bytes, data_end - self._next)
+        self._send_data(max(size, 1), data_end, now)
 
     # -- receiving ------------------------------------------------------------------------------------------
 
@@ -359,9 +334,9 @@ class Sender:
         self._una = self._next = self._sent_to = 1
         self._rto_at = NEVER
         self.rtt.acknowledge(1, now)
-        self._target_mss = record.mss or _DEFAULT_MSS
+        self._segment_size.target_mss = record.mss or _DEFAULT_MSS
         self._window.open(record.window, record.window_scale)
-        self._congestion = Congestion(self._segment_size())
+        self._congestion = Congestion(self._segment_size.payload_bytes)
         self.responses.open(record.control_seq, now)
         self.responses.receive(record, now)
 
@@ -421,9 +396,7 @@ class Sender:
         self._drop_acknowledged(acked)
         self.rtt.acknowledge(acked, now)
         self._una = acked
-        if self._path_limit:
-            self._path.suspect(self._path_limit, self._failing_since, now)
-            self._path_limit = 0
+        self._segment_size.note_acknowledged(now)
         self._next = max(self._next, acked)
         self._retries = self._head_timeouts = 0
         self.rtt.backoff = 0

@@ -131,6 +131,11 @@ class Session:
         """Memory that these octets take, roughly: pieces of one octet each take a hundred times more than that."""
         return self.buffered + len(self._pending) * PIECE_BYTES
 
+    @property
+    def _is_closing(self) -> bool:
+        """Whether the client has closed, or reset, or is gone."""
+        return self._fin_seen >= 0 or self._reset_seen >= 0
+
     # -- from the client ------------------------------------------------------------------------------------
 
     def queue(self, piece: Piece) -> None:
@@ -167,14 +172,14 @@ class Session:
         """Take in what the target said in this session; advance() acts on it."""
         delivered, received = self.sender.delivered, self.sender.responses.received
         self.sender.receive(record, now)
-        if self.sender.delivered > delivered:
-            self._counters.delivered += self.sender.delivered - delivered
+        taken = self.sender.delivered - delivered
+        if taken:
+            self._counters.delivered += taken
             self._delivered_at = now
-        progress = self.sender.responses.received > received
-        is_closing = self._fin_seen >= 0 or self._reset_seen >= 0
-        if progress or self._delivered_at == now or (self.buffered and not is_closing):
+        has_answered = self.sender.responses.received > received
+        if has_answered or taken or (self.buffered and not self._is_closing):
             self.active_at = now  # an answered probe alone is no sign that anybody uses the session
-        if self.close_by != NEVER and progress:
+        if self.close_by != NEVER and has_answered:
             self.close_by = now + self._config.close_timeout_s
         self._rule.note_received(self.sender.responses.received, self.sender.responses.finished, now)
 
@@ -246,8 +251,7 @@ class Session:
 
     def _may_be_alike(self, now: float) -> bool:
         """Return whether online, which has answered no more, may have reset its client, too: its kernel will tell."""
-        is_over = self.buffered or self._fin_seen >= 0 or self._reset_seen >= 0
-        if is_over or self.connection.stream.seen > self.sender.responses.received:
+        if self.buffered or self._is_closing or self.connection.stream.seen > self.sender.responses.received:
             return False
         if self._doubted_until == NEVER:
             self._doubted_until = now + _DOUBT_S

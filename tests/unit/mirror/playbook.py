@@ -193,6 +193,13 @@ class Scene:
         self.sent()
         return client, target
 
+    def half_closed(self) -> tuple[Client, Target]:
+        """A session that is open, has delivered "abc" and the client's FIN, and waits for the target."""
+        client, target = self.opened()
+        client.says(b"abc").fin()
+        target.acks(4)
+        return client, target
+
     # -- what happened --------------------------------------------------------------------------------------
 
     def collect(self) -> None:

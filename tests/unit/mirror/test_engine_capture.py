@@ -137,9 +137,7 @@ def test_a_forged_reset_is_forgotten_when_the_client_goes_on() -> None:
 def test_a_reset_at_the_number_of_the_fin_counts() -> None:
     """Some systems send it so, and Linux takes it (tcp_reset_check)."""
     scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc").fin()
-    target.acks(4)
+    client, _ = scene.half_closed()
     client.rst(position=3)
     assert scene.outcomes() == {"mirrored": 1}
 

@@ -143,9 +143,7 @@ def test_gone_with_a_hole_is_a_capture_gap() -> None:
 def test_a_closed_client_whose_connection_is_gone_waits_for_the_target() -> None:
     """Online has answered it; the target may still do so, until the close time-out."""
     scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc").fin()
-    target.acks(4)
+    scene.half_closed()
     answer(scene, 59.0, False)
     assert scene.outcomes() == {"active": 1}
     answer(scene, 2.0, False)
@@ -155,9 +153,7 @@ def test_a_closed_client_whose_connection_is_gone_waits_for_the_target() -> None
 def test_a_half_closed_connection_lasts_as_long_as_online() -> None:
     """While online has not closed either, it may be at work on its answer, and so may the target."""
     scene = Scene()
-    client, target = scene.opened()
-    client.says(b"abc").fin()
-    target.acks(4)
+    scene.half_closed()
     answer(scene, 300.0, True)
     assert scene.outcomes() == {"active": 1}
     answer(scene, 121.0, False)
@@ -168,9 +164,7 @@ def test_a_half_closed_connection_is_asked_about_in_time() -> None:
     """Before the close time-out, be it short, and the loop late."""
     for close_timeout_s in (12.0, 60.0):
         scene = Scene(close_timeout_s=close_timeout_s)
-        client, target = scene.opened()
-        client.says(b"abc").fin()
-        target.acks(4)
+        scene.half_closed()
         while scene.now < 600 and scene.outcomes() == {"active": 1}:
             scene.now = max(scene.now, scene.engine.next_timer()) + 0.005
             scene.engine.handle_timer(scene.now)
@@ -182,9 +176,7 @@ def test_a_half_closed_connection_is_asked_about_in_time() -> None:
 def test_reused_ports_say_nothing_of_the_old_connection() -> None:
     """The kernel answers for the new one; the old one's session ends with the close time-out."""
     scene = Scene(close_timeout_s=130)
-    client, target = scene.opened()
-    client.says(b"abc").fin()
-    target.acks(4)
+    scene.half_closed()
     scene.passes(1)
     scene.client(isn=5000).opens()
     scene.target().accepts()
