@@ -10,7 +10,6 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError
-from ..link.records import ResponseRecord
 from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.events import SessionEnded
@@ -176,13 +175,10 @@ class CopyDaemon:
         self._flush(now)
         self._check_connections(now)
 
-    def _on_records(self, records: list[ResponseRecord]) -> None:
+    def _on_records(self, bodies: list[bytes]) -> None:
         now = self._loop.now()
-        for record in records:
-            try:
-                self.engine.receive_response(record, now)
-            except Exception:  # a bug: it may cost this session, not the records behind it
-                self._loop.note_failure()
+        for body in bodies:
+            self.engine.receive_records(body, now, self._loop.note_failure)
         self._flush(now)
 
     def _on_link_change(self) -> None:

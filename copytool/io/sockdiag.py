@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-from ..mirror.client import ClientKey
+from ..wire.flow import FlowEnds
 
 __all__ = ["GONE", "OPEN", "UNKNOWN", "SocketLookup"]
 
@@ -51,11 +51,11 @@ class SocketLookup:
             self.close()
             _log.warning("cannot ask the kernel for connections (%s): resets by the service will not be seen", error)
 
-    def knows(self, key: ClientKey) -> bool:
+    def knows(self, key: FlowEnds) -> bool:
         """Return whether connections of this service are known to be in this network namespace."""
         return key[2:] in self._services
 
-    def find(self, key: ClientKey) -> str:
+    def find(self, key: FlowEnds) -> str:
         """Return OPEN, GONE, or UNKNOWN if the kernel does not tell."""
         if self._socket is None:
             return UNKNOWN

@@ -16,7 +16,6 @@ from typing import Any
 
 from ..errors import HostError
 from ..link.connection import CopyEnd, InterceptEnd, LinkEnd
-from ..link.records import ResponseRecord
 from ..link.share import Share
 from .loop import EventLoop
 
@@ -70,7 +69,7 @@ class InterceptClient:
         address: tuple[str, int],
         share: Share,
         version: str,
-        on_records: Callable[[list[ResponseRecord]], None],
+        on_records: Callable[[list[bytes]], None],
         on_change: Callable[[], None],
     ) -> None:
         self.address = address
@@ -162,9 +161,9 @@ class InterceptClient:
             if data == b"":
                 self._end.close("closed by intercept")
             elif data:
-                records = list(self._end.receive_data(data, now))
-                if records:
-                    self._on_records(records)
+                bodies = list(self._end.receive_data(data, now))
+                if bodies:
+                    self._on_records(bodies)
         self._after_io(now)
 
     def _after_io(self, now: float) -> None:

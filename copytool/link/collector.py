@@ -11,7 +11,10 @@ from collections import deque
 from itertools import islice
 from typing import Protocol
 
-from ..wire.segment import DROP_REASONS, FIN, RST, Segment, are_checksums_valid, parse_segment
+from ..wire import octets
+from ..wire import segment as tcp
+from ..wire.flow import FlowKey, flow_ends
+from ..wire.segment import DROP_REASONS, FIN, RST, Segment
 from .frames import MAX_FRAME
 from .records import RECORD_SIZE, ResponseRecord, encode_record
 from .share import Share
@@ -30,8 +33,6 @@ MAX_ABSENT = 4
 
 RECORDS_PER_FRAME = (MAX_FRAME - 1) // RECORD_SIZE
 
-_SessionKey = tuple[bytes, int, bytes, int]
-
 
 class ShareOwner(Protocol):
     """Whatever a share belongs to; intercept's daemon uses its link connections."""
@@ -49,10 +50,10 @@ class _Peer:
 
     def __init__(self, share: Share) -> None:
         self.share = share
-        self.pending: dict[_SessionKey, ResponseRecord] = {}
-        self.open: dict[_SessionKey, ResponseRecord] = {}
+        self.pending: dict[FlowKey, ResponseRecord] = {}
+        self.open: dict[FlowKey, ResponseRecord] = {}
 
-    def remember(self, key: _SessionKey, record: ResponseRecord) -> None:
+    def remember(self, key: FlowKey, record: ResponseRecord) -> None:
         """Keep the record until its session closes."""
         if record.flags & (FIN | RST):
             self.open.pop(key, None)
@@ -109,25 +110,26 @@ class ResponseCollector:
                 return owner
         return None
 
-    def receive_packet(self, packet: memoryview, is_checked: bool = False) -> None:
-        """Take in one captured response packet, from its IP header; its payload may be cut off.
+    def receive_packet(self, buffer: octets.Buffer, is_checked: bool = False, start: int = 0, size: int = -1) -> None:
+        """Take in one captured response packet of `size` octets (-1: all), whose IP header is at `start` of the buffer.
 
-        is_checked: whether the kernel, or the sender, has answered for its checksums.
+        Its payload may be cut off. is_checked: whether the kernel, or the sender, has answered for its checksums.
         """
         segment = self._segment
         counters = self.counters
         counters["packets"] += 1
-        reason = parse_segment(segment, packet)
+        reason = tcp.parse_segment(segment, buffer, start, size)
         if reason:
             counters[DROP_REASONS[reason]] += 1
             return
-        peer = self._peer_of(segment.dst)
+        target, target_port, mirror, _ = flow_ends(segment.key)
+        peer = self._peer_of(mirror)
         if peer is None:
             counters["no_owner"] += 1
-        elif (segment.src, segment.src_port) not in peer.share.targets:
+        elif (target, target_port) not in peer.share.targets:
             # Anybody may send to the client network; only a configured target speaks for a session.
             counters["foreign_source"] += 1
-        elif not is_checked and not are_checksums_valid(segment, packet):
+        elif not is_checked and not tcp.are_checksums_valid(segment, buffer):
             counters["bad_checksum"] += 1
         else:
             self._merge(peer, segment)
@@ -142,12 +144,12 @@ class ResponseCollector:
         return None
 
     def _merge(self, peer: _Peer, segment: Segment) -> None:
-        key = (segment.dst, segment.dst_port, segment.src, segment.src_port)
+        key = segment.key
         record = peer.pending.get(key)
         if record is not None:
             record.merge(segment)
         elif len(peer.pending) < MAX_PENDING:
-            peer.pending[key] = ResponseRecord(segment)
+            peer.pending[key] = ResponseRecord.of(segment)
             self.counters["records"] += 1
         else:
             self.counters["overflow"] += 1

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import DecodeError
 from . import frames
 from .frames import FrameReader, decode_json, encode_frame, encode_json
-from .records import ResponseRecord, decode_records
+from .records import check_records
 from .share import Share
 
 __all__ = ["DEAD_AFTER_S", "PING_INTERVAL_S", "CopyEnd", "InterceptEnd", "LinkEnd"]
@@ -83,14 +83,18 @@ class CopyEnd(LinkEnd):
         hello: dict[str, Any] = {"protocol": frames.PROTOCOL_VERSION, "version": version, "features": []}
         self._send(encode_json(frames.HELLO, hello | share.to_json()), now)
 
-    def receive_data(self, data: bytes, now: float) -> Iterator[ResponseRecord]:
-        """Yield the records in `data`. Bytes that are no valid frame close the link; a closed one reads nothing."""
+    def receive_data(self, data: bytes, now: float) -> Iterator[bytes]:
+        """Yield the bodies of the RECORDS frames in `data`.
+
+        Bytes that are no valid frame close the link; a closed one reads nothing.
+        """
         if self.closed_because:
             return
         try:
             for kind, body in self._frames(data, now):
                 if kind == frames.RECORDS and self.established:
-                    yield from decode_records(body)
+                    check_records(body)
+                    yield body
                 elif not self._control(kind, body, now):
                     return
         except DecodeError as error:

@@ -10,27 +10,30 @@ import struct
 from collections.abc import Iterator
 
 from ..errors import DecodeError
+from ..wire import octets
+from ..wire import seq as serial
+from ..wire.flow import FlowEnds, FlowKey, flow_ends
 from ..wire.segment import ACK, FIN, RST, SYN, Segment
-from ..wire.seq import seq_diff
 
-__all__ = ["RECORD_SIZE", "ResponseRecord", "decode_records", "encode_record"]
+__all__ = ["RECORD_SIZE", "ResponseRecord", "check_records", "decode_records", "encode_record"]
 
 _RECORD = struct.Struct("!16s16sHHIIIHHBBBb")
 RECORD_SIZE = _RECORD.size
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 _MAX_COUNT = 255
+_ACK, _FIN, _RST, _SYN = ACK, FIN, RST, SYN
 
 
 class ResponseRecord:
     """What the target said in one session since the last flush.
 
-    mirror, target: packed addresses (the response's destination and source); with the ports, the session's key.
-    ack: newest acknowledgement number; valid if flags has ACK. end: newest sequence number after the response's
-    data, SYN and FIN. control_seq: sequence number of the RST, else of the SYN; valid if flags has either.
-    window: as on the wire, of the segment with the newest ack. flags: the union of the segments' SYN, FIN, RST
-    and ACK. data_segments: how many carried payload or FIN. duplicate_acks: how many repeated the newest ack
-    without payload (RFC 5681, section 2). mss, window_scale: SYN options; 0 and -1 where absent.
+    key: the session's flow, from the mirror address and port to the target's. ack: newest acknowledgement number;
+    valid if flags has ACK. end: newest sequence number after the response's data, SYN and FIN. control_seq: sequence
+    number of the RST, else of the SYN; valid if flags has either. window: as on the wire, of the segment with the
+    newest ack. flags: the union of the segments' SYN, FIN, RST and ACK. data_segments: how many carried payload or FIN.
+    duplicate_acks: how many repeated the newest ack without payload (RFC 5681, section 2). mss, window_scale: SYN
+    options; 0 and -1 where absent.
     """
 
     __slots__ = (
@@ -40,57 +43,72 @@ class ResponseRecord:
         "duplicate_acks",
         "end",
         "flags",
-        "mirror",
-        "mirror_port",
+        "key",
         "mss",
-        "target",
-        "target_port",
         "window",
         "window_scale",
     )
 
-    def __init__(self, segment: Segment) -> None:
-        self.mirror = segment.dst
-        self.mirror_port = segment.dst_port
-        self.target = segment.src
-        self.target_port = segment.src_port
+    def __init__(self) -> None:
+        self.key: FlowKey = b""
         self.flags = 0
-        self.ack = segment.ack
-        self.end = segment.seq
+        self.ack = 0
+        self.end = 0
         self.control_seq = 0
-        self.window = segment.window
+        self.window = 0
         self.data_segments = 0
         self.duplicate_acks = 0
         self.mss = 0
         self.window_scale = -1
+
+    @classmethod
+    def of(cls, segment: Segment) -> ResponseRecord:
+        """Return the record of one response segment."""
+        record = cls()
+        record.begin(segment)
+        return record
+
+    @property
+    def ends(self) -> FlowEnds:
+        """Mirror address and port, target address and port."""
+        return flow_ends(self.key)
+
+    def begin(self, segment: Segment) -> None:
+        """Take in the first segment of a new record."""
+        key = segment.key
+        half = (len(key) - 4) // 2
+        self.key = key[half:-4] + key[:half] + key[-2:] + key[-4:-2]
+        self.ack = segment.ack
+        self.end = segment.seq
+        self.window = segment.window
         self.merge(segment)
 
     def merge(self, segment: Segment) -> None:
         """Add a later segment of the same session; order on the wire may differ from order of sending."""
         flags = segment.flags
-        if flags & RST:
-            self.flags |= RST | (flags & ACK)
+        if flags & _RST:
+            self.flags |= _RST | (flags & _ACK)
             self.control_seq = segment.seq
-            if flags & ACK:
+            if flags & _ACK:
                 self.ack = segment.ack
             return
-        length = segment.payload_len + (flags & FIN) + ((flags & SYN) >> 1)
-        end = (segment.seq + length) & 0xFFFFFFFF
-        if seq_diff(end, self.end) > 0:
+        length = segment.payload_len + (flags & _FIN) + ((flags & _SYN) >> 1)
+        end = serial.seq_add(segment.seq, length)
+        if serial.seq_diff(end, self.end) > 0:
             self.end = end
-        if flags & SYN:
+        if flags & _SYN:
             self.control_seq = segment.seq
             self.mss = segment.mss
             self.window_scale = segment.window_scale
         elif length and self.data_segments < _MAX_COUNT:
             self.data_segments += 1
-        if flags & ACK:
+        if flags & _ACK:
             self._merge_ack(segment, length)
-        self.flags |= flags & (SYN | FIN | ACK)
+        self.flags |= flags & (_SYN | _FIN | _ACK)
 
     def _merge_ack(self, segment: Segment, length: int) -> None:
-        newer = seq_diff(segment.ack, self.ack)
-        if not self.flags & ACK or newer > 0:
+        newer = serial.seq_diff(segment.ack, self.ack)
+        if not self.flags & _ACK or newer > 0:
             self.ack = segment.ack
             self.window = segment.window
             self.duplicate_acks = 0
@@ -99,15 +117,34 @@ class ResponseRecord:
                 self.duplicate_acks += 1
             self.window = segment.window
 
+    def decode(self, body: octets.Buffer, at: int) -> None:
+        """Take over the record that begins at offset `at` of a RECORDS frame's body, which holds it whole."""
+        if octets.is_ipv4_mapped(body, at):
+            self.key = octets.join_slices(body, at + 12, 4, at + 28, 8)
+        else:
+            self.key = octets.take(body, at, at + 36)
+        self.ack = octets.get32(body, at + 36)
+        self.end = octets.get32(body, at + 40)
+        self.control_seq = octets.get32(body, at + 44)
+        self.window = octets.get16(body, at + 48)
+        self.mss = octets.get16(body, at + 50)
+        self.flags = body[at + 52]
+        self.data_segments = body[at + 53]
+        self.duplicate_acks = body[at + 54]
+        scale = body[at + 55]
+        self.window_scale = scale - 256 if scale > 127 else scale
+
 
 def encode_record(record: ResponseRecord) -> bytes:
     """Return the record as RECORD_SIZE bytes."""
-    mirror, target = record.mirror, record.target
+    key = record.key
+    half = (len(key) - 4) // 2
+    prefix = b"" if half == 16 else _MAPPED
     return _RECORD.pack(
-        mirror if len(mirror) == 16 else _MAPPED + mirror,
-        target if len(target) == 16 else _MAPPED + target,
-        record.mirror_port,
-        record.target_port,
+        prefix + key[:half],
+        prefix + key[half:-4],
+        key[-4] << 8 | key[-3],
+        key[-2] << 8 | key[-1],
         record.ack,
         record.end,
         record.control_seq,
@@ -120,17 +157,16 @@ def encode_record(record: ResponseRecord) -> bytes:
     )
 
 
-def decode_records(body: bytes) -> Iterator[ResponseRecord]:
-    """Yield the records of a RECORDS frame body."""
+def check_records(body: bytes) -> None:
+    """Raise DecodeError unless `body` is that of a RECORDS frame."""
     if len(body) % RECORD_SIZE:
         raise DecodeError(f"records frame of {len(body)} bytes is not a multiple of {RECORD_SIZE}")
-    for fields in _RECORD.iter_unpack(body):
-        record = ResponseRecord.__new__(ResponseRecord)
-        mirror, target = fields[0], fields[1]
-        record.mirror = mirror[12:] if mirror.startswith(_MAPPED) else mirror
-        record.target = target[12:] if target.startswith(_MAPPED) else target
-        record.mirror_port, record.target_port = fields[2], fields[3]
-        record.ack, record.end, record.control_seq = fields[4], fields[5], fields[6]
-        record.window, record.mss, record.flags = fields[7], fields[8], fields[9]
-        record.data_segments, record.duplicate_acks, record.window_scale = fields[10], fields[11], fields[12]
+
+
+def decode_records(body: bytes) -> Iterator[ResponseRecord]:
+    """Yield the records of a RECORDS frame body."""
+    check_records(body)
+    for at in range(0, len(body), RECORD_SIZE):
+        record = ResponseRecord()
+        record.decode(body, at)
         yield record

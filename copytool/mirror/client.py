@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..wire import octets
+from ..wire import seq as serial
+from ..wire.flow import FlowEnds, FlowKey, flow_ends
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
-from ..wire.seq import seq_diff
 from .config import MirrorConfig
-from .counters import EngineCounters
-from .session import PIECE_BYTES, Session
+from .counters import PIECE_BYTES, EngineCounters
+from .session import ReadySessions, Session
 from .stream import ClientStream
-from .timers import NEVER
+from .timers import NEVER, Timed
 
-__all__ = ["ClientConnection", "ClientKey", "ConnectionOwner"]
-
-ClientKey = tuple[bytes, int, bytes, int]
-"""(client address, client port, online address, online port): identifies a connection at the online host."""
+__all__ = ["ClientConnection", "ConnectionOwner"]
 
 _MAX_WINDOW = 1 << 30
 _CHECK_AGAIN_S = 1.0
@@ -47,23 +46,16 @@ class ConnectionOwner(Protocol):
         """Have connection_checked() called with what the online host's kernel says."""
         ...
 
-    def buffers_are_full(self) -> bool:
-        """Return whether the total buffer limit is reached."""
-        ...
-
-    def session_ready(self, session: Session) -> None:
-        """Serve the session with the next packets_to_send()."""
-        ...
-
     def reschedule(self, connection: ClientConnection) -> None:
         """Look at the connection's deadline again."""
         ...
 
 
-class ClientConnection:
+class ClientConnection(Timed):
     """Feeds each piece of the client's stream to every mirror session, and finds holes in it.
 
-    heard_at: when something of it was captured last. known_open_at: when it was last known to exist at the online host.
+    flow: from the client's address and port to the online service's. heard_at: when something of it was captured last.
+    known_open_at: when it was last known to exist at the online host.
     """
 
     __slots__ = (
@@ -76,31 +68,33 @@ class ClientConnection:
         "_is_over",
         "_is_suspect",
         "_owner",
+        "_ready",
         "_whole_at",
+        "flow",
         "heard_at",
         "isn",
-        "key",
         "known_open_at",
         "opened_at",
         "sessions",
         "stream",
-        "timer_at",
     )
 
     def __init__(
         self,
-        key: ClientKey,
+        flow: FlowKey,
         isn: int,
         config: MirrorConfig,
         counters: EngineCounters,
         owner: ConnectionOwner,
+        ready: ReadySessions,
         now: float,
     ) -> None:
-        self.key = key
+        self.timer_at = NEVER
+        self.timer_index = -1
+        self.flow = flow
         self.isn = isn
         self.stream = ClientStream(isn)
         self.sessions: list[Session] = []
-        self.timer_at = NEVER
         self.opened_at = now
         self.heard_at = now
         self._whole_at = now
@@ -114,9 +108,15 @@ class ClientConnection:
         self._config = config
         self._counters = counters
         self._owner = owner
+        self._ready = ready
 
-    def receive(self, segment: Segment, packet: memoryview, now: float) -> None:
-        """Take in one captured segment of this connection (the first SYN included)."""
+    @property
+    def key(self) -> FlowEnds:
+        """Client address and port, online address and port."""
+        return flow_ends(self.flow)
+
+    def receive(self, segment: Segment, buffer: octets.Buffer, now: float) -> None:
+        """Take in one captured segment of this connection (the first SYN included), parsed from `buffer`."""
         if self._is_over or not segment.flags & (ACK | RST | SYN):  # Linux reads neither
             self._counters.discarded += segment.captured_len
             return
@@ -129,7 +129,7 @@ class ClientConnection:
                 self._counters.discarded += segment.captured_len
                 self.end_sessions("capture_gap", now, "an octet after lost packets may be a keep-alive probe's")
             else:
-                self._receive_stream(segment, packet, now)
+                self._receive_stream(segment, buffer, now)
         except Exception:
             self.end_sessions("aborted", now, "internal error: part of the client's stream was not taken in")
             raise
@@ -142,12 +142,12 @@ class ClientConnection:
         return (
             segment.captured_len == 1
             and not self.stream.finished
-            and seq_diff(segment.seq, self.stream.next_seq) >= 0
+            and serial.seq_diff(segment.seq, self.stream.next_seq) >= 0
             and not segment.flags & (PSH | SYN | FIN | URG)
             and self._owner.saw_drops_since(self._whole_at - _DROPS_S)
         )
 
-    def _receive_stream(self, segment: Segment, packet: memoryview, now: float) -> None:
+    def _receive_stream(self, segment: Segment, buffer: octets.Buffer, now: float) -> None:
         stream = self.stream
         duplicate = stream.duplicate_bytes
         unread = stream.unread_bytes
@@ -155,7 +155,7 @@ class ClientConnection:
         held_pieces = stream.held_pieces
         was_finished = stream.finished
         try:
-            pieces = stream.receive(segment, packet)
+            pieces = stream.receive(segment, buffer)
         except OverflowError:
             self._counters.discarded += segment.captured_len
             self._counters.pieces += stream.held_pieces - held_pieces
@@ -177,7 +177,7 @@ class ClientConnection:
     def _receive_reset(self, segment: Segment, now: float) -> None:
         self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
         stream = self.stream
-        ahead = seq_diff(segment.seq, stream.next_seq)
+        ahead = serial.seq_diff(segment.seq, stream.next_seq)
         if ahead == 0 or (stream.finished and ahead == 1):  # behind the FIN, or at its number, as some systems send it
             stream.update_seen(segment)
             self.client_gone(now)
@@ -222,7 +222,7 @@ class ClientConnection:
     def _wake_sessions(self, now: float) -> None:
         limit = self._config.session_buffer_bytes
         held = self.stream.held_bytes + self.stream.held_pieces * PIECE_BYTES
-        full = self._owner.buffers_are_full()
+        full = self._counters.footprint() > self._config.total_buffer_bytes
         for session in self.sessions[:]:
             session.active_at = now
             if held > limit:
@@ -232,7 +232,7 @@ class ClientConnection:
             elif full and (held or session.buffered):
                 session.end("shed_memory", now, "the total buffer is full")
             else:
-                self._owner.session_ready(session)
+                self._ready.add(session)
 
     def end_sessions(self, outcome: str, now: float, reason: str) -> None:
         """End whatever is still being mirrored."""

@@ -9,7 +9,12 @@ from .emitter import SenderCounters
 from .outcome import ACTIVE, OUTCOMES
 from .release import ReleaseCounters
 
-__all__ = ["EngineCounters"]
+__all__ = ["PIECE_BYTES", "EngineCounters"]
+
+PIECE_BYTES = 128
+"""Roughly what holding one piece of a stream takes beside its octets."""
+
+_PIECE_BYTES = PIECE_BYTES
 
 _IGNORED = ("sampled_out", "filtered", "midstream", "no_session", "from_client_network")
 
@@ -73,6 +78,12 @@ class EngineCounters:
         """Count captured octets that belong to no mirrored session."""
         self.ignored[reason] += size
         self.ignored_total += size
+
+    def footprint(self) -> int:
+        """Return the memory that held and buffered octets take, roughly."""
+        held = self.captured - self.accepted - self.duplicate - self.discarded - self.ignored_total
+        buffered = self.queued - self.delivered - self.undelivered_total
+        return held + buffered + self.pieces * _PIECE_BYTES
 
     def open_session(self) -> None:
         """Count a session that is mirrored from now on."""

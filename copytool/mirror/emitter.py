@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
-
-from ..wire.segment import build_options, build_segment
-from .mapping import MirrorKey
+from ..wire import build
+from ..wire.flow import FlowKey
 
 __all__ = ["Emitter", "Outgoing", "SenderCounters"]
 
-Outgoing = tuple[bytes, int]
-"""(IP packet, payload bytes per segment if it is a burst, else 0); see wire/burst.py"""
+Outgoing = tuple[bytearray, int]
+"""(IP packet with an unfinished checksum, payload bytes per segment if it is a burst, else 0); see wire/"""
 
 _WINDOW = 65535  # nobody reads the responses, so there is always room
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN without the option means
@@ -31,21 +29,22 @@ class SenderCounters:
 
 
 class Emitter:
-    """One session's addresses and SYN options (the client's MSS, 0 if it sent none, and window scale, -1 if none)."""
+    """One session's flow and SYN options (the client's MSS, 0 if it sent none, and window scale, -1 if none)."""
 
-    __slots__ = ("_key", "_options", "_outbox", "counters")
+    __slots__ = ("_key", "_mss", "_outbox", "_window_scale", "counters")
 
     def __init__(
-        self, key: MirrorKey, mss: int, window_scale: int, outbox: deque[Outgoing], counters: SenderCounters
+        self, key: FlowKey, mss: int, window_scale: int, outbox: list[Outgoing], counters: SenderCounters
     ) -> None:
         self._key = key
-        self._options = build_options(mss or _DEFAULT_MSS, window_scale)
+        self._mss = mss or _DEFAULT_MSS
+        self._window_scale = window_scale
         self._outbox = outbox
         self.counters = counters
 
     def emit(self, flags: int, seq: int, ack: int, payload: bytes = b"", urgent: int = 0) -> None:
         """Queue one segment; `seq`, `ack` and the urgent pointer as on the wire."""
-        self._queue(flags, seq, ack, b"", payload, urgent)
+        self._queue(flags, seq, ack, b"", payload, urgent, 0)
 
     def emit_burst(self, flags: int, seq: int, ack: int, payload: bytes, segment_bytes: int) -> None:
         """Queue a packet that stands for segments of `segment_bytes` each, the last one shorter or not."""
@@ -53,13 +52,11 @@ class Emitter:
 
     def emit_syn(self, flags: int, seq: int) -> None:
         """Queue a SYN with the session's options."""
-        self._queue(flags, seq, 0, self._options, b"", 0)
+        self._queue(flags, seq, 0, build.build_options(self._mss, self._window_scale), b"", 0, 0)
 
     def _queue(
-        self, flags: int, seq: int, ack: int, options: bytes, payload: bytes, urgent: int, segment_bytes: int = 0
+        self, flags: int, seq: int, ack: int, options: bytes, payload: bytes, urgent: int, segment_bytes: int
     ) -> None:
-        mirror, mirror_port, target, target_port = self._key
-        header = (mirror, target, mirror_port, target_port, seq, ack, flags, _WINDOW, options)
-        packet = build_segment(*header, payload, urgent, is_burst=segment_bytes > 0)
+        packet = build.build_packet(self._key, seq, ack, flags, _WINDOW, options, payload, urgent)
         self._outbox.append((packet, segment_bytes))
         self.counters.packets += -(-len(payload) // segment_bytes) if segment_bytes else 1

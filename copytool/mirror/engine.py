@@ -7,32 +7,26 @@ drains packets_to_send() and next_event(). Time is a parameter, in seconds of an
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..link.records import ResponseRecord
-from ..wire.segment import (
-    ACK,
-    DROP_REASONS,
-    RST,
-    SYN,
-    Segment,
-    are_checksums_valid,
-    build_segment,
-    parse_segment,
-)
-from .client import ClientConnection, ClientKey
+from ..link.records import RECORD_SIZE, ResponseRecord
+from ..wire import build, octets
+from ..wire import segment as tcp
+from ..wire.flow import FlowKey, flow_ends
+from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment
+from .client import ClientConnection
 from .config import MirrorConfig
 from .counters import EngineCounters
 from .emitter import Emitter, Outgoing
 from .events import SessionEnded
 from .handshakes import Handshakes
-from .mapping import ClientNetwork, ClientSelection, MirrorKey, Sampler
+from .mapping import ClientNetwork, ClientSelection, Sampler
 from .midstream import MidstreamWatch, assumed_syn
 from .remembered import Remembered
 from .sender import Sender
-from .session import PIECE_BYTES, Session
+from .session import ReadySessions, Session
 from .targets import TargetMap, Targets
 from .timers import TimerQueue
 
@@ -64,12 +58,13 @@ class Engine:
         self._segment = Segment()
         self._handshakes = Handshakes()
         self._midstream = MidstreamWatch(config.join_quiet_s)
-        self._connections: dict[ClientKey, ClientConnection] = {}
-        self._sessions: dict[MirrorKey, Session] = {}
+        self._record = ResponseRecord()
+        self._connections: dict[FlowKey, ClientConnection] = {}
+        self._sessions: dict[FlowKey, Session] = {}
         self._remembered = Remembered()
         self._timers = TimerQueue()
-        self._ready: OrderedDict[Session, None] = OrderedDict()
-        self._outbox: deque[Outgoing] = deque()
+        self._ready = ReadySessions()
+        self._outbox: list[Outgoing] = []
         self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
         self._checks: deque[ClientConnection] = deque()
         self._drops_at = float("-inf")
@@ -77,8 +72,10 @@ class Engine:
 
     # -- in -------------------------------------------------------------------------------------------------
 
-    def receive_segment(self, packet: memoryview, now: float, is_checked: bool = False) -> None:
-        """Take in one captured packet, from its IP header.
+    def receive_segment(
+        self, buffer: octets.Buffer, now: float, is_checked: bool = False, start: int = 0, size: int = -1
+    ) -> None:
+        """Take in one captured packet of `size` octets (-1: all), whose IP header is at `start` of the buffer.
 
         is_checked: whether the kernel, or the sender, has answered for its checksums. The online host drops what has
         wrong ones, and reads what the client sends again instead.
@@ -86,40 +83,41 @@ class Engine:
         counters = self.counters
         counters.client_packets += 1
         segment = self._segment
-        reason = parse_segment(segment, packet)
+        reason = tcp.parse_segment(segment, buffer, start, size)
         if reason:
             counters.dropped[DROP_REASONS[reason]] += 1
             return
-        target = self._targets.find(segment.dst, segment.dst_port)
-        if target is None or segment.flags & (SYN | ACK) == SYN | ACK:
-            counters.dropped["not_mapped"] += 1
-            return
-        if not is_checked and not are_checksums_valid(segment, packet):
+        connection = self._connections.get(segment.key)
+        if connection is None or segment.flags & SYN or segment.key in self._handshakes:
+            connection = self._receive_unusual(connection, buffer, now, is_checked)
+        elif not is_checked and not tcp.are_checksums_valid(segment, buffer):
             counters.dropped["bad_checksum"] += 1
             return
-        key = (segment.src, segment.src_port, segment.dst, segment.dst_port)
-        if segment.flags & SYN:
-            self._note_syn(key, packet)
-            return
-        counters.captured += segment.captured_len
-        if segment.src in self._network:
-            counters.ignore("from_client_network", segment.captured_len)
-            return
-        connection = self._connections.get(key)
-        if key in self._handshakes:
-            connection = self._complete_handshake(key, target, connection, now)
-        if connection is None:
-            connection = self._join_or_ignore(key, target, now)
+        else:
+            counters.captured += segment.captured_len
         if connection is not None:
-            connection.receive(segment, packet, now)
+            connection.receive(segment, buffer, now)
+
+    def receive_records(self, body: octets.Buffer, now: float, on_failure: Callable[[], None]) -> None:
+        """Take in the response records of a RECORDS frame's body.
+
+        on_failure is called in an exception handler: a bug may cost a session, not the records behind it.
+        """
+        record = self._record
+        for at in range(0, len(body) - RECORD_SIZE + 1, RECORD_SIZE):
+            try:
+                record.decode(body, at)
+                self.receive_response(record, now)
+            except Exception:
+                on_failure()
 
     def receive_response(self, record: ResponseRecord, now: float) -> None:
         """Take in one response record from a link."""
         self.counters.responses += 1
-        session = self._sessions.get((record.mirror, record.mirror_port, record.target, record.target_port))
+        session = self._sessions.get(record.key)
         if session is not None:
             session.receive_response(record, now)
-            self._ready[session] = None
+            self._ready.add(session)
         else:
             self._reset_unknown(record)
 
@@ -157,17 +155,25 @@ class Engine:
         stay cheap, because what is not taken in time is lost, and several segments of a session are served at once.
         """
         outbox = self._outbox
-        ready = self._ready
-        while ready and len(outbox) < limit:
-            session, _ = ready.popitem(last=False)
-            session.advance(now)
-            self._timers.update(session)
-        return [outbox.popleft() for _ in range(min(limit, len(outbox)))]
+        ready = self._ready.sessions
+        served = 0
+        try:
+            while served < len(ready) and len(outbox) < limit:
+                session = ready[served]
+                served += 1
+                session.is_ready = False
+                session.advance(now)
+                self._timers.update(session)
+        finally:
+            del ready[:served]
+        packets = outbox[:limit]
+        del outbox[:limit]
+        return packets
 
     @property
     def is_busy(self) -> bool:
         """Whether packets_to_send() has something to do."""
-        return bool(self._outbox or self._ready)
+        return bool(self._outbox or self._ready.sessions)
 
     def next_event(self) -> SessionEnded | None:
         """Return the oldest event not yet fetched, or None."""
@@ -201,8 +207,9 @@ class Engine:
 
     def gauges(self) -> tuple[int, int]:
         """Return (octets held behind holes, octets buffered in sessions), counted afresh."""
-        streams = {session.connection.stream for session in self._sessions.values()}
-        return sum(s.held_bytes for s in streams), sum(s.buffered for s in self._sessions.values())
+        streams = {session.stream for session in self._sessions.values()}
+        held = sum([stream.held_bytes for stream in streams])
+        return held, sum([session.buffered for session in self._sessions.values()])
 
     def status(self) -> dict[str, Any]:
         """Return the counters as JSON-able data."""
@@ -217,8 +224,7 @@ class Engine:
 
     def session_ended(self, session: Session, now: float) -> None:
         """Drop the session and tell whoever listens."""
-        del self._sessions[session.key]
-        self._ready.pop(session, None)
+        del self._sessions[session.flow]
         self._timers.discard(session)
         self._events.append(
             SessionEnded(
@@ -238,24 +244,13 @@ class Engine:
     def connection_ended(self, connection: ClientConnection) -> None:
         """Drop the connection, unless its ports were reused and the table holds the newer one."""
         self._timers.discard(connection)
-        if self._connections.get(connection.key) is connection:
-            del self._connections[connection.key]
-            self._remembered.note(connection.key, "no_session", connection.isn)
+        if self._connections.get(connection.flow) is connection:
+            del self._connections[connection.flow]
+            self._remembered.note(connection.flow, "no_session", connection.isn)
 
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
         return self._feedback
-
-    def buffers_are_full(self) -> bool:
-        """Return whether the total buffer limit is reached."""
-        counters = self.counters
-        held = counters.captured - counters.accepted - counters.duplicate - counters.discarded - counters.ignored_total
-        buffered = counters.queued - counters.delivered - counters.undelivered_total
-        return held + buffered + counters.pieces * PIECE_BYTES > self.config.total_buffer_bytes
-
-    def session_ready(self, session: Session) -> None:
-        """Serve the session with the next packets_to_send()."""
-        self._ready[session] = None
 
     def ask_whether_open(self, connection: ClientConnection) -> None:
         """Offer the connection to next_check()."""
@@ -268,7 +263,35 @@ class Engine:
 
     # -- inside ---------------------------------------------------------------------------------------------
 
-    def _note_syn(self, key: ClientKey, packet: memoryview) -> None:
+    def _receive_unusual(
+        self, connection: ClientConnection | None, buffer: octets.Buffer, now: float, is_checked: bool
+    ) -> ClientConnection | None:
+        """Deal with a segment that is not simply the next of a known connection; return the one that is to have it."""
+        counters = self.counters
+        segment = self._segment
+        key = segment.key
+        src, _, dst, dst_port = flow_ends(key)
+        target = self._targets.find(dst, dst_port)
+        if target is None or segment.flags & (SYN | ACK) == SYN | ACK:
+            counters.dropped["not_mapped"] += 1
+            return None
+        if not is_checked and not tcp.are_checksums_valid(segment, buffer):
+            counters.dropped["bad_checksum"] += 1
+            return None
+        if segment.flags & SYN:
+            self._note_syn(key, octets.take(buffer, segment.ip_start, segment.payload_start + segment.captured_len))
+            return None
+        counters.captured += segment.captured_len
+        if src in self._network:
+            counters.ignore("from_client_network", segment.captured_len)
+            return None
+        if key in self._handshakes:
+            connection = self._complete_handshake(key, target, connection, now)
+        if connection is None:
+            connection = self._join_or_ignore(key, target, now)
+        return connection
+
+    def _note_syn(self, key: FlowKey, packet: bytes) -> None:
         isn = self._segment.seq
         connection = self._connections.get(key)
         if (connection is not None and connection.isn == isn) or self._remembered.is_isn(key, isn):
@@ -276,7 +299,7 @@ class Engine:
         self._handshakes.note(key, packet)
 
     def _complete_handshake(
-        self, key: ClientKey, target: tuple[bytes, int], connection: ClientConnection | None, now: float
+        self, key: FlowKey, target: tuple[bytes, int], connection: ClientConnection | None, now: float
     ) -> ClientConnection | None:
         """Return the connection that the segment belongs to: a new one if it answers the kept SYN's SYN/ACK."""
         handshakes = self._handshakes
@@ -301,20 +324,21 @@ class Engine:
             connection.receive(syn, handshakes.packet, now)
         return connection
 
-    def _open(self, key: ClientKey, target: tuple[bytes, int], syn: Segment, now: float) -> ClientConnection | None:
+    def _open(self, key: FlowKey, target: tuple[bytes, int], syn: Segment, now: float) -> ClientConnection | None:
         """Start to mirror the connection that `syn` opened; None if it is not mirrored."""
         self._midstream.discard(key)
         declined = self._reason_to_decline(key)
         if declined:
             self._decline(key, declined, syn.seq)
             return None
-        connection = ClientConnection(key, syn.seq, self.config, self.counters, self, now)
+        connection = ClientConnection(key, syn.seq, self.config, self.counters, self, self._ready, now)
+        client, port, _, _ = flow_ends(key)
         for copy in range(self.config.copies):
-            mirror = self._network.choose(key[0], key[1], copy, *target, self._sessions)
+            mirror = self._network.choose(client, port, copy, *target, self._sessions)
             if mirror is None:
                 self.counters.decline_sessions("no_address", 1)
             else:
-                connection.sessions.append(self._open_session(mirror, connection, syn, now))
+                connection.sessions.append(self._open_session(mirror, target, connection, syn, now))
         if not connection.sessions:
             self._remembered.note(key, "no_session", syn.seq)
             return None
@@ -324,14 +348,15 @@ class Engine:
         self.ask_whether_open(connection)
         return connection
 
-    def _decline(self, key: ClientKey, outcome: str, isn: int) -> None:
+    def _decline(self, key: FlowKey, outcome: str, isn: int) -> None:
         self.counters.decline_sessions(outcome, self.config.copies)
         self._remembered.note(key, outcome if outcome in ("sampled_out", "filtered") else "no_session", isn)
 
-    def _reason_to_decline(self, key: ClientKey) -> str:
-        if key[0] not in self._clients:
+    def _reason_to_decline(self, key: FlowKey) -> str:
+        client, port, _, _ = flow_ends(key)
+        if client not in self._clients:
             return "filtered"
-        if not self._sampler.chooses(key[0], key[1]):
+        if not self._sampler.chooses(client, port):
             return "sampled_out"
         if not self._feedback:
             return "no_feedback"
@@ -339,19 +364,20 @@ class Engine:
             return "shed_budget"
         return ""
 
-    def _open_session(self, mirror: MirrorKey, connection: ClientConnection, syn: Segment, now: float) -> Session:
-        _, _, target, target_port = mirror
+    def _open_session(
+        self, mirror: FlowKey, target: tuple[bytes, int], connection: ClientConnection, syn: Segment, now: float
+    ) -> Session:
         emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
-        sender = Sender(emitter, syn.seq, syn.window_scale, self._targets.paths[target], self.config)
-        habits = self._targets.habits[target, target_port]
-        session = Session(mirror, connection, sender, self.config, self.counters, habits, now)
+        sender = Sender(emitter, syn.seq, syn.window_scale, self._targets.paths[target[0]], self.config)
+        habits = self._targets.habits[target]
+        session = Session(mirror, connection, connection.stream, sender, self.config, self.counters, habits, now)
         self._sessions[mirror] = session
         self.counters.open_session()
         sender.open(now)
         self._timers.update(session)
         return session
 
-    def _join_or_ignore(self, key: ClientKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
+    def _join_or_ignore(self, key: FlowKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
         """Account for a segment of a connection that is not mirrored; return the connection if it is from now on."""
         segment = self._segment
         reason = self._remembered.reason(key)
@@ -368,10 +394,10 @@ class Engine:
             self.counters.ignore(reason, segment.captured_len)
         return None
 
-    def _may_join(self, key: ClientKey, reason: str) -> bool:
+    def _may_join(self, key: FlowKey, reason: str) -> bool:
         return self.config.join_midstream and reason in ("", "midstream") and not self._reason_to_decline(key)
 
-    def _count_midstream(self, key: ClientKey) -> str:
+    def _count_midstream(self, key: FlowKey) -> str:
         """Count a connection that was open before copy started; return why its octets are ignored."""
         declined = self._reason_to_decline(key)
         reason = declined if declined in ("filtered", "sampled_out") else "midstream"
@@ -386,9 +412,9 @@ class Engine:
         clients' own addresses: a session we do not know may then be a real client's.
         """
         self.counters.unknown_responses += 1
-        if record.flags & RST or not record.flags & ACK or record.mirror not in self._network:
+        mirror, _, target, target_port = flow_ends(record.key)
+        if record.flags & RST or not record.flags & ACK or mirror not in self._network:
             return
-        if len(record.mirror) == len(record.target) and (record.target, record.target_port) in self._targets:
-            ends = (record.mirror, record.target, record.mirror_port, record.target_port)
-            self._outbox.append((build_segment(*ends, record.ack, 0, RST, 0), 0))
+        if (target, target_port) in self._targets:
+            self._outbox.append((build.build_packet(record.key, record.ack, 0, RST, 0, b"", b"", 0), 0))
             self.counters.sender.resets += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .mapping import MirrorKey
+from ..wire.flow import FlowEnds
 
 __all__ = ["SessionEnded"]
 
@@ -16,7 +16,7 @@ class SessionEnded:
     client: tuple[bytes, int]
     """Packed address and port of the client."""
 
-    mirror: MirrorKey
+    mirror: FlowEnds
     """Mirror address and port, target address and port."""
 
     outcome: str

@@ -5,9 +5,9 @@ What it refuses must not reach the target, and neither must a flood of SYNs that
 
 from __future__ import annotations
 
+from ..wire import seq as serial
+from ..wire.flow import FlowKey
 from ..wire.segment import ACK, RST, Segment, parse_segment
-from ..wire.seq import SEQ_MASK, seq_diff
-from .client import ClientKey
 
 __all__ = ["MAX_HANDSHAKES", "MAX_HANDSHAKE_BYTES", "Handshakes"]
 
@@ -26,46 +26,46 @@ class Handshakes:
     __slots__ = ("_bytes", "_syns", "packet", "syn")
 
     def __init__(self) -> None:
-        self._syns: dict[ClientKey, bytes] = {}
+        self._syns: dict[FlowKey, bytes] = {}
         self._bytes = 0
         self.syn = Segment()
-        self.packet = memoryview(b"")
+        self.packet = b""
 
-    def __contains__(self, key: ClientKey) -> bool:
+    def __contains__(self, key: FlowKey) -> bool:
         return key in self._syns
 
-    def note(self, key: ClientKey, packet: memoryview) -> None:
+    def note(self, key: FlowKey, packet: bytes) -> None:
         """Keep a SYN until the client's next segment shows that the online service accepted the connection."""
         known = self._syns.get(key, b"")
-        if len(known) > len(packet) and self._isn(memoryview(known)) == self._isn(packet):
+        if len(known) > len(packet) and self._isn(known) == self._isn(packet):
             return  # sent again without the data that the service may have taken from the first
         self.discard(key)
         self._bytes += len(packet)
         while self._syns and (len(self._syns) >= MAX_HANDSHAKES or self._bytes > MAX_HANDSHAKE_BYTES):
             self.discard(next(iter(self._syns)))
-        self._syns[key] = bytes(packet)
+        self._syns[key] = packet
 
-    def is_next(self, key: ClientKey, segment: Segment) -> bool:
+    def is_next(self, key: FlowKey, segment: Segment) -> bool:
         """Return whether the segment has the number behind the kept SYN."""
-        return segment.seq == (self._isn(memoryview(self._syns[key])) + 1) & SEQ_MASK
+        return segment.seq == serial.seq_add(self._isn(self._syns[key]), 1)
 
-    def _isn(self, packet: memoryview) -> int:
+    def _isn(self, packet: bytes) -> int:
         parse_segment(self.syn, packet)
         return self.syn.seq
 
-    def complete(self, key: ClientKey, segment: Segment) -> bool:
+    def complete(self, key: FlowKey, segment: Segment) -> bool:
         """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept."""
-        packet = memoryview(self._syns[key])
+        packet = self._syns[key]
         syn = self.syn
         parse_segment(syn, packet)
         if segment.flags & RST or not segment.flags & ACK:
             return False
-        if not 0 < seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
+        if not 0 < serial.seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
             return False
         self.packet = packet
         self.discard(key)
         return True
 
-    def discard(self, key: ClientKey) -> None:
+    def discard(self, key: FlowKey) -> None:
         """Forget the SYN, if there is one: the client has given up."""
         self._bytes -= len(self._syns.pop(key, b""))

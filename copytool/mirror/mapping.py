@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from ..errors import ConfigError
+from ..wire.flow import FlowKey, flow_key
 from ..wire.prefix import PrefixSet
 
-__all__ = ["ClientNetwork", "ClientSelection", "MirrorKey", "Sampler", "flow_hash"]
-
-MirrorKey = tuple[bytes, int, bytes, int]
-"""(mirror address, mirror port, target address, target port): identifies a session at the target."""
+__all__ = ["ClientNetwork", "ClientSelection", "Sampler", "flow_hash"]
 
 _MASK32 = 0xFFFFFFFF
 _FIRST_PORT = 1024
@@ -94,11 +92,12 @@ class ClientNetwork:
             raise ConfigError(f"-c has no {family} address, but -x has an {family} target; add one to -c")
 
     def choose(
-        self, client: bytes, port: int, copy: int, target: bytes, target_port: int, taken: Container[MirrorKey]
-    ) -> MirrorKey | None:
-        """Return a free key for copy number `copy` of a client connection, or None if none was found.
+        self, client: bytes, port: int, copy: int, target: bytes, target_port: int, taken: Container[FlowKey]
+    ) -> FlowKey | None:
+        """Return a flow for copy number `copy` of a client connection, or None if no free one was found.
 
-        Tries the client's own port first, then others in a fixed order, _MAX_TRIES in all.
+        It leads from a mirror address and port to the target's. Tries the client's own port first, then others in a
+        fixed order, _MAX_TRIES in all.
         """
         total = self._totals[len(target)]
         if total:
@@ -111,7 +110,7 @@ class ClientNetwork:
         if sharing:
             port = _FIRST_PORT + (port + sharing * _STRIDE) % _PORTS
         for _ in range(_MAX_TRIES):
-            key = (mirror, port, target, target_port)
+            key = flow_key(mirror, port, target, target_port)
             if key not in taken:
                 return key
             port = _FIRST_PORT + (port + _STRIDE) % _PORTS

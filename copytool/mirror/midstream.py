@@ -8,9 +8,9 @@ A client that streams, or whose previous octets were not captured, is never join
 
 from __future__ import annotations
 
+from ..wire import seq as serial
+from ..wire.flow import FlowKey
 from ..wire.segment import FIN, RST, Segment
-from ..wire.seq import SEQ_MASK, seq_diff
-from .client import ClientKey
 
 __all__ = ["MAX_WATCHED", "MidstreamWatch", "assumed_syn"]
 
@@ -27,27 +27,27 @@ class MidstreamWatch:
 
     def __init__(self, quiet_s: float) -> None:
         self._quiet_s = quiet_s
-        self._watched: dict[ClientKey, tuple[int, int, float]] = {}
+        self._watched: dict[FlowKey, tuple[int, int, float]] = {}
 
-    def discard(self, key: ClientKey) -> None:
+    def discard(self, key: FlowKey) -> None:
         """Forget a connection."""
         self._watched.pop(key, None)
 
-    def begins_request(self, key: ClientKey, segment: Segment, now: float) -> bool:
+    def begins_request(self, key: FlowKey, segment: Segment, now: float) -> bool:
         """Take in a segment of a connection whose SYN was not captured; return whether to join with it."""
         known = self._watched.pop(key, None)
         if segment.flags & (RST | FIN):
             return False
-        end = (segment.seq + segment.payload_len) & SEQ_MASK
+        end = serial.seq_add(segment.seq, segment.payload_len)
         payload_ack = segment.ack
         if known is not None:
             next_seq, payload_ack, heard_at = known
-            answered = seq_diff(segment.ack, payload_ack) > 0
+            answered = serial.seq_diff(segment.ack, payload_ack) > 0
             if segment.captured_len and segment.seq == next_seq and answered and now - heard_at >= self._quiet_s:
                 return True
             if segment.payload_len:
                 payload_ack = segment.ack
-            if seq_diff(end, next_seq) < 0:
+            if serial.seq_diff(end, next_seq) < 0:
                 end = next_seq
         while len(self._watched) >= MAX_WATCHED:
             del self._watched[next(iter(self._watched))]
@@ -58,7 +58,7 @@ class MidstreamWatch:
 def assumed_syn(segment: Segment, mss: int) -> Segment:
     """Return the SYN of a connection that would begin with `segment`."""
     syn = Segment()
-    syn.seq = (segment.seq - 1) & SEQ_MASK
+    syn.seq = serial.seq_add(segment.seq, -1)
     syn.mss = mss
     syn.window_scale = _WINDOW_SCALE
     return syn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .client import ClientKey
+from ..wire.flow import FlowKey
 
 __all__ = ["MAX_REMEMBERED", "Remembered"]
 
@@ -16,9 +16,9 @@ class Remembered:
     __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._entries: dict[ClientKey, tuple[str, int]] = {}
+        self._entries: dict[FlowKey, tuple[str, int]] = {}
 
-    def note(self, key: ClientKey, reason: str, isn: int) -> None:
+    def note(self, key: FlowKey, reason: str, isn: int) -> None:
         """Remember a connection."""
         entries = self._entries
         entries.pop(key, None)
@@ -26,16 +26,16 @@ class Remembered:
             del entries[next(iter(entries))]
         entries[key] = (reason, isn)
 
-    def reason(self, key: ClientKey) -> str:
+    def reason(self, key: FlowKey) -> str:
         """Return why the connection is ignored, or ""."""
         entry = self._entries.get(key)
         return entry[0] if entry is not None else ""
 
-    def is_isn(self, key: ClientKey, isn: int) -> bool:
+    def is_isn(self, key: FlowKey, isn: int) -> bool:
         """Return whether the remembered connection began with this ISN."""
         entry = self._entries.get(key)
         return entry is not None and entry[1] == isn
 
-    def discard(self, key: ClientKey) -> None:
+    def discard(self, key: FlowKey) -> None:
         """Forget a connection: its ports have a newer one."""
         self._entries.pop(key, None)

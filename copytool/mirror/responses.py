@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..link.records import ResponseRecord
+from ..wire import seq as serial
 from ..wire.segment import FIN, SYN
-from ..wire.seq import SEQ_MASK, seq_diff
 from .timers import NEVER
 
 __all__ = ["ResponseSide"]
@@ -38,12 +38,12 @@ class ResponseSide:
     @property
     def newest(self) -> int:
         """The number behind the newest response octet: RCV.NXT."""
-        return (self._irs + 1 + self.received) & SEQ_MASK
+        return serial.seq_add(self._irs, 1 + self.received)
 
     @property
     def acknowledged(self) -> int:
         """The number that was acknowledged last."""
-        return (self._irs + 1 + self._acked_to) & SEQ_MASK
+        return serial.seq_add(self._irs, 1 + self._acked_to)
 
     def acknowledge(self) -> int:
         """Return the number to acknowledge, and take it as sent."""
@@ -54,7 +54,7 @@ class ResponseSide:
 
     def receive(self, record: ResponseRecord, now: float) -> bool:
         """Take in how far the response has come; return whether that is possible at all."""
-        newer = seq_diff(record.end, self.newest)
+        newer = serial.seq_diff(record.end, self.newest)
         if newer > _MAX_JUMP:
             return False
         if newer > 0 and not record.data_segments and not record.flags & FIN and not self.finished:
@@ -79,8 +79,8 @@ class ResponseSide:
 
     def is_expected(self, seq: int) -> bool:
         """Return whether an RST with this number is one the target would send (RFC 5961, section 3.2)."""
-        return seq in (self.acknowledged, self.newest)
+        return seq == self.acknowledged or seq == self.newest
 
     def is_plausible(self, seq: int) -> bool:
         """Return whether `seq` lies in the window that was offered."""
-        return 0 <= seq_diff(seq, self.acknowledged) < _MAX_JUMP
+        return 0 <= serial.seq_diff(seq, self.acknowledged) < _MAX_JUMP

@@ -56,6 +56,10 @@ class SendBuffer:
             return 0
         self.start = position
         pieces, starts, first = self._pieces, self._starts, self._first
+        if position == self.end:
+            del pieces[:], starts[:], self._urgent[:]
+            self._first = 0
+            return count
         while first < len(pieces) and starts[first] + len(pieces[first]) <= position:
             pieces[first] = b""
             first += 1
@@ -63,14 +67,21 @@ class SendBuffer:
             del pieces[:first], starts[:first]
             first = 0
         self._first = first
-        del self._urgent[: bisect_right(self._urgent, self.start)]
+        if self._urgent:
+            del self._urgent[: bisect_right(self._urgent, position)]
         return count
 
     def read(self, position: int, size: int) -> bytes:
         """Return `size` octets from `position`; all of them are held."""
-        index = bisect_right(self._starts, position, self._first) - 1
+        index = self._first
         offset = position - self._starts[index]
-        octets = self._pieces[index][offset : offset + size]
+        octets = self._pieces[index]
+        if offset >= len(octets):
+            index = bisect_right(self._starts, position, index) - 1
+            offset = position - self._starts[index]
+            octets = self._pieces[index]
+        if offset or size < len(octets):
+            octets = octets[offset : offset + size]
         if len(octets) == size:
             return octets
         parts = [octets]
@@ -86,6 +97,8 @@ class SendBuffer:
 
         A segment has room for one urgent pointer, so it must not reach beyond that.
         """
+        if not self._urgent:
+            return 0
         index = bisect_right(self._urgent, position)
         return self._urgent[index] if index < len(self._urgent) else 0
 

@@ -16,9 +16,9 @@ a capture at the target can be laid beside one at the online host.
 from __future__ import annotations
 
 from ..link.records import ResponseRecord
+from ..wire import seq as serial
 from ..wire.burst import MAX_BURST_BYTES
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG
-from ..wire.seq import SEQ_MASK, seq_diff
 from .config import MirrorConfig
 from .congestion import Congestion
 from .emitter import Emitter
@@ -31,7 +31,9 @@ from .timers import NEVER
 
 __all__ = ["CLOSED", "OPEN", "SYN_SENT", "Sender"]
 
-SYN_SENT, OPEN, CLOSED = range(3)
+SYN_SENT = 0
+OPEN = 1
+CLOSED = 2
 
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
 _SYN_AGAIN_S = 0.01
@@ -212,7 +214,7 @@ class Sender:
             flags |= FIN
         payload = self._buffer.read(position, end - position)
         if len(payload) > segment_bytes:
-            seq = (self._iss + position) & SEQ_MASK
+            seq = serial.seq_add(self._iss, position)
             self._emitter.emit_burst(flags, seq, self.responses.acknowledge(), payload, segment_bytes)
         else:
             self._emit(flags, position, payload)
@@ -236,7 +238,7 @@ class Sender:
     def _emit(self, flags: int, position: int, payload: bytes = b"") -> None:
         ack = self.responses.acknowledge() if flags & ACK else 0
         urgent = len(payload) if flags & URG else 0
-        self._emitter.emit(flags, (self._iss + position) & SEQ_MASK, ack, payload, urgent)
+        self._emitter.emit(flags, serial.seq_add(self._iss, position), ack, payload, urgent)
 
     def _send_ack(self) -> None:
         # Behind a window probe our newest number lies outside the target's window, and it would discard the ACK.
@@ -315,7 +317,7 @@ class Sender:
     def _receive_in_syn_sent(self, record: ResponseRecord, now: float) -> None:
         if not record.flags & ACK:
             return
-        if record.ack != (self._iss + 1) & SEQ_MASK:
+        if record.ack != serial.seq_add(self._iss, 1):
             if not record.flags & RST:
                 # The target has an older connection on these ports: RFC 9293, section 3.10.7.3 says reset it.
                 self._emitter.emit(RST, record.ack, 0)
@@ -346,7 +348,7 @@ class Sender:
         follows_data = bool(record.data_segments or record.flags & (FIN | SYN))
         if responses.is_expected(record.control_seq) or (follows_data and record.control_seq == record.end):
             if record.flags & ACK:
-                self._drop_acknowledged(self._una + seq_diff(record.ack, (self._iss + self._una) & SEQ_MASK))
+                self._drop_acknowledged(self._una + serial.seq_diff(record.ack, serial.seq_add(self._iss, self._una)))
             closed = responses.finished or record.flags & FIN
             self._close(
                 "target_closed_early" if closed else "target_reset",
@@ -365,7 +367,7 @@ class Sender:
             self._receive_ack(record, now)
 
     def _receive_ack(self, record: ResponseRecord, now: float) -> None:
-        acked = self._una + seq_diff(record.ack, (self._iss + self._una) & SEQ_MASK)
+        acked = self._una + serial.seq_diff(record.ack, serial.seq_add(self._iss, self._una))
         if acked > self._sent_to:
             self._counters.unacceptable += 1
             return

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Protocol
 
 from ..link.records import ResponseRecord
+from ..wire.flow import FlowEnds, FlowKey, flow_ends
 from .config import MirrorConfig
-from .counters import EngineCounters
+from .counters import PIECE_BYTES, EngineCounters
 from .habits import TargetHabits
-from .mapping import MirrorKey
 from .release import ReleaseRule
 from .sender import CLOSED, OPEN, Sender
 from .stream import PUSHED, URGENT, ClientStream, Piece
-from .timers import NEVER
+from .timers import NEVER, Timed
 
-__all__ = ["PIECE_BYTES", "Session", "SessionOwner"]
-
-PIECE_BYTES = 128
-"""Roughly what holding one piece of a stream takes beside its octets."""
+__all__ = ["ReadySessions", "Session", "SessionOwner"]
 
 _SMALL = 2048
 _DOUBT_S = 3.0  # the online host's kernel is asked twice, a second apart
@@ -29,13 +25,8 @@ class SessionOwner(Protocol):
     """What a session needs from the client connection it mirrors."""
 
     @property
-    def key(self) -> tuple[bytes, int, bytes, int]:
+    def key(self) -> FlowEnds:
         """Client address and port, online address and port."""
-        ...
-
-    @property
-    def stream(self) -> ClientStream:
-        """The client's byte stream."""
         ...
 
     @property
@@ -56,11 +47,27 @@ class SessionOwner(Protocol):
         ...
 
 
-class Session:
+class ReadySessions:
+    """Sessions that have something new, oldest first; each is there at most once."""
+
+    __slots__ = ("sessions",)
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+
+    def add(self, session: Session) -> None:
+        """Serve the session soon."""
+        if not session.is_ready:
+            session.is_ready = True
+            self.sessions.append(session)
+
+
+class Session(Timed):
     """The mirror of one client connection (one of its copies).
 
-    outcome: "" while active; reason: why, for people. pending_bytes: client octets not yet released. turns: requests
-    released so far.
+    flow: from the mirror address and port to the target's. outcome: "" while active; reason: why, for people.
+    pending_bytes: client octets not yet released. turns: requests released so far. is_ready: whether it is among the
+    engine's ReadySessions.
     """
 
     __slots__ = (
@@ -77,29 +84,35 @@ class Session:
         "active_at",
         "close_by",
         "connection",
-        "key",
+        "flow",
+        "is_ready",
         "opened_at",
         "outcome",
         "pending_bytes",
         "queued",
         "reason",
         "sender",
-        "timer_at",
+        "stream",
         "turns",
     )
 
     def __init__(
         self,
-        key: MirrorKey,
+        flow: FlowKey,
         connection: SessionOwner,
+        stream: ClientStream,
         sender: Sender,
         config: MirrorConfig,
         counters: EngineCounters,
         habits: TargetHabits,
         now: float,
     ) -> None:
-        self.key = key
+        self.timer_at = NEVER
+        self.timer_index = -1
+        self.is_ready = False
+        self.flow = flow
         self.connection = connection
+        self.stream = stream
         self.sender = sender
         self.opened_at = now
         self.active_at = now
@@ -110,8 +123,7 @@ class Session:
         self.pending_bytes = 0
         self.queued = 0
         self.turns = 0
-        self.timer_at = NEVER
-        self._pending: deque[Piece] = deque()
+        self._pending: list[Piece] = []
         self._fin_seen = -1
         self._fin_released = False
         self._reset_released = False
@@ -120,6 +132,11 @@ class Session:
         self._config = config
         self._counters = counters
         self._rule = ReleaseRule(config, counters.release, habits)
+
+    @property
+    def key(self) -> FlowEnds:
+        """Mirror address and port, target address and port."""
+        return flow_ends(self.flow)
 
     @property
     def buffered(self) -> int:
@@ -140,23 +157,22 @@ class Session:
 
     def queue(self, piece: Piece) -> None:
         """Append in-order client octets; advance() releases them."""
-        octets, seen, marks = piece
-        size = len(octets)
-        pending = self._pending
-        if (
-            pending
-            and size < _SMALL
-            and pending[-1][1] == seen
-            and len(pending[-1][0]) < _SMALL
-            and not pending[-1][2] & URGENT
-        ):
-            pending[-1] = (pending[-1][0] + octets, seen, marks)
-        else:
-            pending.append(piece)
+        size = len(piece[0])
+        if not self._pending or size >= _SMALL or not self._joins_last(piece):
+            self._pending.append(piece)
             self._counters.pieces += 1
         self.pending_bytes += size
         self.queued += size
         self._counters.queued += size
+
+    def _joins_last(self, piece: Piece) -> bool:
+        """Append a small piece to the one that waits last, if it was sent with it; return whether it was."""
+        octets, seen, marks = piece
+        last, last_seen, last_marks = self._pending[-1]
+        if last_seen != seen or len(last) >= _SMALL or last_marks & URGENT:
+            return False
+        self._pending[-1] = (last + octets, seen, marks)
+        return True
 
     def finish(self, seen: int) -> None:
         """The client's FIN is in order; it was sent after `seen` response octets."""
@@ -214,22 +230,12 @@ class Session:
                 self.close_by = now + self._config.close_timeout_s
 
     def _release(self, now: float) -> None:
-        pending = self._pending
+        if (self._pending and not self._release_pending(now)) or not self._is_closing:
+            return
         rule = self._rule
-        latest_seen = self.connection.stream.seen
+        latest_seen = self.stream.seen
         rtt_s = self.sender.rtt.unbounded_rto_s()
         idle_since = NEVER if self.sender.buffered else self._delivered_at
-        while pending:
-            octets, seen, marks = pending[0]
-            if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
-                return
-            pending.popleft()
-            self._counters.pieces -= 1
-            self.pending_bytes -= len(octets)
-            self.sender.write(octets, bool(marks & URGENT))
-            rule.in_write = not marks & PUSHED
-            self.turns = rule.turns
-            idle_since = NEVER
         if self._fin_seen >= 0 and not self._fin_released:
             if not rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
                 return
@@ -237,6 +243,29 @@ class Session:
             self.sender.finish()
         if self._reset_seen >= 0 and not self._reset_released:
             self._reset_released = rule.may_release(self._reset_seen, latest_seen, idle_since, rtt_s, now)
+
+    def _release_pending(self, now: float) -> bool:
+        """Release the pieces that may go; return whether all may."""
+        pending = self._pending
+        rule = self._rule
+        sender = self.sender
+        latest_seen = self.stream.seen
+        rtt_s = sender.rtt.unbounded_rto_s()
+        idle_since = NEVER if sender.buffered else self._delivered_at
+        released = 0
+        for octets, seen, marks in pending:
+            if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
+                break
+            released += 1
+            self.pending_bytes -= len(octets)
+            sender.write(octets, (marks & URGENT) != 0)
+            rule.in_write = not marks & PUSHED
+            idle_since = NEVER
+        is_all = released == len(pending)
+        del pending[:released]
+        self._counters.pieces -= released
+        self.turns = rule.turns
+        return is_all
 
     def _failure_outcome(self) -> str:
         failure = self.sender.failure
@@ -251,7 +280,7 @@ class Session:
 
     def _may_be_alike(self, now: float) -> bool:
         """Return whether online, which has answered no more, may have reset its client, too: its kernel will tell."""
-        if self.buffered or self._is_closing or self.connection.stream.seen > self.sender.responses.received:
+        if self.buffered or self._is_closing or self.stream.seen > self.sender.responses.received:
             return False
         if self._doubted_until == NEVER:
             self._doubted_until = now + _DOUBT_S
@@ -266,7 +295,7 @@ class Session:
         if not (sender.fin_acked and sender.responses.finished):
             sender.abort()
         if outcome == "mirrored" and self._fin_released:
-            self._rule.note_end(self.connection.stream.seen, now)
+            self._rule.note_end(self.stream.seen, now)
         self.outcome = outcome
         self.reason = "" if outcome == "mirrored" else reason
         self._counters.pieces -= len(self._pending)

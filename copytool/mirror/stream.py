@@ -9,10 +9,9 @@ receiver may take urgent octets out of the stream.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-
+from ..wire import octets
+from ..wire import seq as serial
 from ..wire.segment import ACK, FIN, PSH, SYN, Segment
-from ..wire.seq import SEQ_MASK, seq_diff
 
 __all__ = ["MAX_HELD_PIECES", "PUSHED", "URGENT", "ClientStream", "Piece"]
 
@@ -57,7 +56,7 @@ class ClientStream:
     )
 
     def __init__(self, isn: int) -> None:
-        self.next_seq = (isn + 1) & SEQ_MASK
+        self.next_seq = serial.seq_add(isn, 1)
         self.held_bytes = 0
         self.finished = False
         self.fin_seen = 0
@@ -78,15 +77,15 @@ class ClientStream:
     @property
     def missing_bytes(self) -> int:
         """Octets that the client has sent and that were not captured (yet)."""
-        return seq_diff(self._highest, self.next_seq) - self.held_bytes
+        return serial.seq_diff(self._highest, self.next_seq) - self.held_bytes
 
     @property
     def held_pieces(self) -> int:
         """Pieces that wait behind a hole."""
         return len(self._held)
 
-    def receive(self, segment: Segment, packet: memoryview) -> list[Piece]:
-        """Take in one segment; return the pieces that are now in order.
+    def receive(self, segment: Segment, buffer: octets.Buffer) -> list[Piece]:
+        """Take in one segment, parsed from `buffer`; return the pieces that are now in order.
 
         Raises OverflowError when more than MAX_HELD_PIECES pieces wait behind a hole. A payload that the capture
         cut short counts as missing from where it is cut.
@@ -94,30 +93,29 @@ class ClientStream:
         seen = self.update_seen(segment)
         pieces: list[Piece] = []
         length = segment.captured_len
-        seq = (segment.seq + ((segment.flags & SYN) >> 1)) & SEQ_MASK  # TCP Fast Open sends data with the SYN
-        if seq_diff(seq, self.next_seq) >= _MAX_AHEAD:
+        seq = serial.seq_add(segment.seq, (segment.flags & SYN) >> 1)  # TCP Fast Open sends data with the SYN
+        if serial.seq_diff(seq, self.next_seq) >= _MAX_AHEAD:
             self.unread_bytes += length
             return pieces
         if segment.flags & FIN and length == segment.payload_len and self._fin_seq < 0:
-            self._note_fin((seq + length) & SEQ_MASK, seen)
-        self.note_sent((seq + segment.payload_len) & SEQ_MASK)
+            self._note_fin(serial.seq_add(seq, length), seen)
+        self.note_sent(serial.seq_add(seq, segment.payload_len))
         if segment.urgent:
-            self._note_urgent((seq + segment.urgent) & SEQ_MASK)
+            self._note_urgent(serial.seq_add(seq, segment.urgent))
         if length and self._fin_seq >= 0:
-            inside = min(max(seq_diff(self._fin_seq, seq), 0), length)
+            inside = min(max(serial.seq_diff(self._fin_seq, seq), 0), length)
             self.unread_bytes += length - inside
             length = inside
         if length:
-            start = segment.payload_start
             pushed = segment.flags & (PSH | FIN) or segment.payload_len < _FULL_SEGMENT
-            self._insert(seq, packet[start : start + length], seen, PUSHED if pushed else 0, pieces)
+            self._insert(seq, buffer, segment.payload_start, length, seen, PUSHED if pushed else 0, pieces)
         if self._fin_seq == self.next_seq:
             self.finished = True
         return pieces
 
     def note_sent(self, end: int) -> None:
         """The client has sent everything before `end`, be it captured or not."""
-        if self._fin_seq < 0 and seq_diff(end, self._highest) > 0:  # behind its FIN it only acknowledges
+        if self._fin_seq < 0 and serial.seq_diff(end, self._highest) > 0:  # behind its FIN it only acknowledges
             self._highest = end
 
     def _note_urgent(self, end: int) -> None:
@@ -126,19 +124,19 @@ class ClientStream:
         Receivers do it alike. Senders rely on it: as long as the urgent octet is more than 64 KiB away, their pointers
         lead as far as they can, each to another octet.
         """
-        if 0 < seq_diff(end, self.next_seq) < _MAX_AHEAD and (
-            self._urgent_end < 0 or seq_diff(end, self._urgent_end) > 0
+        if 0 < serial.seq_diff(end, self.next_seq) < _MAX_AHEAD and (
+            self._urgent_end < 0 or serial.seq_diff(end, self._urgent_end) > 0
         ):
             self._urgent_end = end
 
     def _note_fin(self, fin_seq: int, seen: int) -> None:
         """The stream ends at `fin_seq`: what is held from behind it does not count."""
-        if seq_diff(fin_seq, self.next_seq) < 0:
+        if serial.seq_diff(fin_seq, self.next_seq) < 0:
             return
         self._fin_seq = self._highest = fin_seq
         self.fin_seen = seen
-        inside = [piece for piece in self._held if seq_diff((piece[0] + len(piece[1])) & SEQ_MASK, fin_seq) <= 0]
-        behind = self.held_bytes - sum(len(piece[1]) for piece in inside)
+        inside = [piece for piece in self._held if serial.seq_diff(piece[0], fin_seq) + len(piece[1]) <= 0]
+        behind = self.held_bytes - sum([len(piece[1]) for piece in inside])
         self._held = inside
         self.held_bytes -= behind
         self.unread_bytes += behind
@@ -150,26 +148,31 @@ class ClientStream:
         if self._response_base < 0:
             self._response_base = segment.ack
             return 0
-        newer = seq_diff(segment.ack, (self._response_base + self.seen) & SEQ_MASK)
+        newer = serial.seq_diff(segment.ack, serial.seq_add(self._response_base, self.seen))
         if newer > 0:
             self.seen += newer
             return self.seen
         return max(self.seen + newer, 0)
 
-    def _insert(self, seq: int, payload: memoryview, seen: int, marks: int, pieces: list[Piece]) -> None:
-        ahead = seq_diff(seq, self.next_seq)
+    def _insert(
+        self, seq: int, buffer: octets.Buffer, start: int, size: int, seen: int, marks: int, pieces: list[Piece]
+    ) -> None:
+        ahead = serial.seq_diff(seq, self.next_seq)
         if ahead > 0:
-            self._hold(seq, bytes(payload), seen, marks)
+            self._hold(seq, octets.take(buffer, start, start + size), seen, marks)
             return
-        size = len(payload)
         if -ahead >= size:
             self.duplicate_bytes += size
             return
         self.duplicate_bytes -= ahead
-        self._deliver(bytes(payload[-ahead:]), seen, marks, pieces)
+        self._deliver(octets.take(buffer, start - ahead, start + size), seen, marks, pieces)
+        if self._held:
+            self._deliver_held(pieces)
+
+    def _deliver_held(self, pieces: list[Piece]) -> None:
         while self._held:
             held_seq, held, held_seen, held_marks = self._held[0]
-            ahead = seq_diff(held_seq, self.next_seq)
+            ahead = serial.seq_diff(held_seq, self.next_seq)
             if ahead > 0:
                 return
             del self._held[0]
@@ -180,25 +183,32 @@ class ClientStream:
                 self.duplicate_bytes -= ahead
                 self._deliver(held[-ahead:], held_seen, held_marks, pieces)
 
-    def _deliver(self, octets: bytes, seen: int, marks: int, pieces: list[Piece]) -> None:
+    def _deliver(self, data: bytes, seen: int, marks: int, pieces: list[Piece]) -> None:
         """Append in-order octets to `pieces`, cut behind the urgent one."""
-        if self._urgent_end >= 0 and (size := seq_diff(self._urgent_end, self.next_seq)) <= len(octets):
-            self._urgent_end = -1
-            self.next_seq = (self.next_seq + size) & SEQ_MASK
-            pieces.append((octets[:size], seen, URGENT | PUSHED))
-            octets = octets[size:]
-        if octets:
-            self.next_seq = (self.next_seq + len(octets)) & SEQ_MASK
-            pieces.append((octets, seen, marks))
+        if self._urgent_end >= 0:
+            size = serial.seq_diff(self._urgent_end, self.next_seq)
+            if size <= len(data):
+                self._urgent_end = -1
+                self.next_seq = serial.seq_add(self.next_seq, size)
+                pieces.append((data[:size], seen, URGENT | PUSHED))
+                data = data[size:]
+        if data:
+            self.next_seq = serial.seq_add(self.next_seq, len(data))
+            pieces.append((data, seen, marks))
 
     def _hold(self, seq: int, payload: bytes, seen: int, marks: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""
         held = self._held
-        next_seq = self.next_seq
-        index = bisect_right(held, seq_diff(seq, next_seq), key=lambda piece: seq_diff(piece[0], next_seq))
+        index, end = 0, len(held)
+        while index < end:
+            middle = (index + end) // 2
+            if serial.seq_diff(held[middle][0], seq) > 0:
+                end = middle
+            else:
+                index = middle + 1
         if index:
             before_seq, before, _, _ = held[index - 1]
-            if seq_diff(seq, before_seq) + len(payload) <= len(before):
+            if serial.seq_diff(seq, before_seq) + len(payload) <= len(before):
                 self.duplicate_bytes += len(payload)
                 return
         if len(held) >= MAX_HELD_PIECES:

@@ -2,89 +2,121 @@
 
 from __future__ import annotations
 
-import heapq
-from typing import Protocol
-
 __all__ = ["NEVER", "Timed", "TimerQueue"]
 
 NEVER = float("inf")
 
+_NEVER = NEVER
 _MIN_DELAY_S = 0.001  # an item that stays due, which would be a bug, must not hold the process
-_MIN_STALE = 64
 
 
-class Timed(Protocol):
-    """An item with a deadline."""
+class Timed:
+    """An item with a deadline.
 
-    timer_at: float
-    """When the queue will next look at the item; kept by the queue, NEVER when it is not queued."""
+    timer_at: when the queue will next look at the item, NEVER when it is not queued. timer_index: where it is in the
+    queue's heap, -1 when it is not. The queue keeps both.
+    """
+
+    __slots__ = ("timer_at", "timer_index")
+
+    def __init__(self) -> None:
+        self.timer_at = _NEVER
+        self.timer_index = -1
 
     def next_timer(self) -> float:
         """Return the item's real deadline, or NEVER."""
-        ...
+        raise NotImplementedError
 
     def handle_timer(self, now: float) -> None:
         """Act on the deadline."""
-        ...
+        raise NotImplementedError
 
 
 class TimerQueue:
-    """A heap with lazy updates: a deadline that moves later (the usual case) costs nothing until it comes up.
+    """A heap whose items know their places, so that one can move or leave.
 
-    Entries that an earlier one replaced would stay until their far deadline, one for each request of a session, so
-    they are cleared away whenever they are more than half of the heap.
+    A deadline that moves later (the usual case) costs nothing until the earlier one comes up.
     """
 
-    __slots__ = ("_heap", "_serial", "_stale")
+    __slots__ = ("_heap",)
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
-        self._serial = 0
-        self._stale = 0
+        self._heap: list[Timed] = []
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def update(self, item: Timed) -> None:
         """Note that the deadline of `item` may have changed."""
-        self._push(item, item.next_timer())
+        self._schedule(item, item.next_timer())
 
-    def _push(self, item: Timed, when: float) -> None:
+    def _schedule(self, item: Timed, when: float) -> None:
         if when < item.timer_at:
-            replaced = item.timer_at != NEVER
             item.timer_at = when
-            self._serial += 1
-            heapq.heappush(self._heap, (when, self._serial, item))
-            if replaced:
-                self._note_stale()
+            if item.timer_index < 0:
+                item.timer_index = len(self._heap)
+                self._heap.append(item)
+            self._rise(item)
 
     def discard(self, item: Timed) -> None:
         """Forget the item, which has no deadline any more."""
-        if item.timer_at != NEVER:
-            item.timer_at = NEVER
-            self._note_stale()
+        index = item.timer_index
+        if index < 0:
+            return
+        item.timer_index = -1
+        item.timer_at = _NEVER
+        last = self._heap.pop()
+        if last is not item:
+            last.timer_index = index
+            self._heap[index] = last
+            self._sink(last)
+            self._rise(last)
 
-    def _note_stale(self) -> None:
+    def _rise(self, item: Timed) -> None:
+        """Move an item up to where nothing above it is later."""
         heap = self._heap
-        self._stale += 1
-        if self._stale > _MIN_STALE and self._stale * 2 > len(heap):
-            heap[:] = [entry for entry in heap if entry[0] == entry[2].timer_at]
-            heapq.heapify(heap)
-            self._stale = 0
+        index = item.timer_index
+        while index:
+            above = heap[(index - 1) >> 1]
+            if above.timer_at <= item.timer_at:
+                break
+            heap[index] = above
+            above.timer_index = index
+            index = (index - 1) >> 1
+        heap[index] = item
+        item.timer_index = index
+
+    def _sink(self, item: Timed) -> None:
+        """Move an item down to where nothing below it is earlier."""
+        heap = self._heap
+        size = len(heap)
+        index = item.timer_index
+        while True:
+            child = 2 * index + 1
+            if child >= size:
+                break
+            below = heap[child]
+            if child + 1 < size and heap[child + 1].timer_at < below.timer_at:
+                child += 1
+                below = heap[child]
+            if item.timer_at <= below.timer_at:
+                break
+            heap[index] = below
+            below.timer_index = index
+            index = child
+        heap[index] = item
+        item.timer_index = index
 
     def next_timer(self) -> float:
         """Return when handle_due has something to look at, or NEVER."""
-        return self._heap[0][0] if self._heap else NEVER
+        return self._heap[0].timer_at if self._heap else _NEVER
 
     def handle_due(self, now: float) -> None:
         """Call handle_timer of every item whose deadline has come."""
         heap = self._heap
-        while heap and heap[0][0] <= now:
-            when, _, item = heapq.heappop(heap)
-            if when != item.timer_at:
-                self._stale -= self._stale > 0
-                continue  # superseded by an earlier entry
-            item.timer_at = NEVER
+        while heap and heap[0].timer_at <= now:
+            item = heap[0]
+            self.discard(item)
             if item.next_timer() <= now:
                 item.handle_timer(now)
-            self._push(item, max(item.next_timer(), now + _MIN_DELAY_S))
+            self._schedule(item, max(item.next_timer(), now + _MIN_DELAY_S))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from copytool.io.sockdiag import GONE, OPEN, UNKNOWN, SocketLookup
-from copytool.mirror.client import ClientKey
+from copytool.wire.flow import FlowEnds
 
 LOOPBACK = bytes((127, 0, 0, 1))
 NO_PORT = 1  # nothing connects from it
@@ -30,12 +30,12 @@ def service(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
         yield listener
 
 
-def key_of(service: socket.socket, client_port: int) -> ClientKey:
+def key_of(service: socket.socket, client_port: int) -> FlowEnds:
     """Return the key of a connection from this port."""
     return LOOPBACK, client_port, LOOPBACK, service.getsockname()[1]
 
 
-def connect(service: socket.socket) -> tuple[socket.socket, ClientKey]:
+def connect(service: socket.socket) -> tuple[socket.socket, FlowEnds]:
     """Return a client's socket and its connection's key."""
     client = socket.create_connection(("127.0.0.1", service.getsockname()[1]))
     return client, key_of(service, client.getsockname()[1])

@@ -13,7 +13,8 @@ from copytool.link.collector import RECORDS_PER_FRAME, ResponseCollector
 from copytool.link.frames import MAX_FRAME, RECORDS, encode_frame
 from copytool.link.records import RECORD_SIZE, ResponseRecord, decode_records
 from copytool.link.share import Share
-from copytool.wire.segment import ACK, FIN, RST, SYN, build_options, build_segment
+from copytool.wire.build import build_options, build_segment
+from copytool.wire.segment import ACK, FIN, RST, SYN
 
 TARGET = ip_address("192.168.50.101").packed
 OTHER = ip_address("192.168.50.55").packed
@@ -62,8 +63,8 @@ def test_responses_go_to_the_owner_of_their_network() -> None:
     collector = collecting(one, two)
     for mirror in ("192.168.60.7", "192.168.61.8", "10.1.1.1"):
         collector.receive_packet(response(mirror))
-    assert [record.mirror[-1] for record in take(collector, one)] == [7]
-    assert [record.mirror[-1] for record in take(collector, two)] == [8, 1]
+    assert [record.ends[0][-1] for record in take(collector, one)] == [7]
+    assert [record.ends[0][-1] for record in take(collector, two)] == [8, 1]
     assert collector.counters["no_owner"] == 0
 
 
@@ -87,7 +88,7 @@ def test_sessions_are_kept_apart() -> None:
     collector = collecting(owner)
     for mirror, port in (("192.168.60.7", 1), ("192.168.60.7", 2), ("192.168.60.8", 1)):
         collector.receive_packet(response(mirror, port))
-    assert [(record.mirror[-1], record.mirror_port) for record in take(collector, owner)] == [(7, 1), (7, 2), (8, 1)]
+    assert [(record.ends[0][-1], record.ends[1]) for record in take(collector, owner)] == [(7, 1), (7, 2), (8, 1)]
 
 
 def test_foreign_sources_are_counted_and_dropped() -> None:
@@ -162,9 +163,7 @@ def test_a_flush_fits_a_frame_and_nobody_starves() -> None:
     body = collector.take_records(owner)
     assert len(body) == RECORDS_PER_FRAME * RECORD_SIZE
     assert len(encode_frame(RECORDS, body)) - 4 <= MAX_FRAME
-    ports = [record.mirror_port for record in decode_records(body)] + [
-        record.mirror_port for record in take(collector, owner)
-    ]
+    ports = [record.ends[1] for record in decode_records(body)] + [record.ends[1] for record in take(collector, owner)]
     assert ports == list(range(1, total + 1))
 
 
@@ -177,7 +176,7 @@ def test_pending_records_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         collector.receive_packet(response("192.168.60.7", port, ack=1))
     collector.receive_packet(response("192.168.60.7", 1, ack=2))
     assert collector.counters["overflow"] == 2
-    assert [(record.mirror_port, record.ack) for record in take(collector, owner)] == [(1, 2), (2, 1), (3, 1)]
+    assert [(record.ends[1], record.ack) for record in take(collector, owner)] == [(1, 2), (2, 1), (3, 1)]
 
 
 def test_a_slow_copy_does_not_take_another_ones_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +206,7 @@ def test_a_copy_that_comes_back_is_sent_every_open_session() -> None:
     collector.receive_packet(response("192.168.60.1", seq=10, ack=150))
     assert collector.counters["no_owner"] == 0
     collector.add_owner(heir, heir.share)
-    sent = {record.mirror[-1]: record for record in take(collector, heir)}
+    sent = {record.ends[0][-1]: record for record in take(collector, heir)}
     assert {number: (record.ack, record.end) for number, record in sent.items()} == {1: (150, 10), 2: (200, 23)}
     assert all(record.data_segments == record.duplicate_acks == 0 for record in sent.values())
     assert take(collector, heir) == []
@@ -242,7 +241,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             collector.remove_owner(gone)
     heir = Owner("192.168.60.0/24")
     collector.add_owner(heir, heir.share)
-    assert {record.mirror[-1] for record in take(collector, heir)} == {2, 3}
+    assert {record.ends[0][-1] for record in take(collector, heir)} == {2, 3}
     collector.remove_owner(heir)
     for number in range(collector_module.MAX_ABSENT):
         gone = Owner(f"10.{100 + number}.0.0/16")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from copytool.link import frames
 from copytool.link.connection import DEAD_AFTER_S, PING_INTERVAL_S, CopyEnd, InterceptEnd
 from copytool.link.frames import FrameReader, decode_json, encode_frame, encode_json
-from copytool.link.records import RECORD_SIZE, ResponseRecord, encode_record
+from copytool.link.records import RECORD_SIZE, ResponseRecord, decode_records, encode_record
 from copytool.link.share import Share
 from copytool.wire.segment import ACK, Segment
 
@@ -22,8 +22,8 @@ SHARE = Share([ip_network("192.168.60.0/24")], [(bytes((192, 168, 50, 101)), 102
 def record(ack: int = 7) -> bytes:
     """Return an encoded record."""
     segment = Segment()
-    segment.src, segment.dst, segment.flags, segment.ack = bytes(4), bytes(4), ACK, ack
-    return encode_record(ResponseRecord(segment))
+    segment.key, segment.flags, segment.ack = bytes(12), ACK, ack
+    return encode_record(ResponseRecord.of(segment))
 
 
 class Link:
@@ -44,7 +44,8 @@ class Link:
                     self.intercept.receive_data(piece, self.now)
             if down:
                 for piece in self._pieces(self.intercept.data_to_send()):
-                    self.acks += [found.ack for found in self.copy.receive_data(piece, self.now)]
+                    for body in self.copy.receive_data(piece, self.now):
+                        self.acks += [found.ack for found in decode_records(body)]
         return self
 
     def _pieces(self, pending: bytearray) -> list[bytes]:
@@ -242,7 +243,8 @@ def test_any_bytes_count_as_life() -> None:
     body = encode_frame(frames.RECORDS, record() * 10)
     for index in range(len(body)):
         link.now += 1.0
-        link.acks += [found.ack for found in link.copy.receive_data(body[index : index + 1], link.now)]
+        for records in link.copy.receive_data(body[index : index + 1], link.now):
+            link.acks += [found.ack for found in decode_records(records)]
         link.copy.handle_timer(link.now)
     assert not link.copy.closed_because and len(link.acks) == 10
 
@@ -284,8 +286,8 @@ def test_garbage_never_raises(pieces: list[bytes], welcomed: bool) -> None:
         link.established()
     for piece in pieces:
         link.intercept.receive_data(piece, link.now)
-        for found in link.copy.receive_data(piece, link.now):
-            assert isinstance(found, ResponseRecord)
+        for body in link.copy.receive_data(piece, link.now):
+            assert len(list(decode_records(body))) == len(body) / RECORD_SIZE
     for end in (link.copy, link.intercept):
         assert not (end.established and end.closed_because)
 

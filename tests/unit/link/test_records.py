@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from copytool.errors import DecodeError
 from copytool.link.records import RECORD_SIZE, ResponseRecord, decode_records, encode_record
+from copytool.wire.flow import flow_key
 from copytool.wire.segment import ACK, FIN, RST, SYN, Segment
 from copytool.wire.seq import SEQ_MASK
 
 MIRROR, TARGET = bytes((192, 168, 60, 7)), bytes((192, 168, 50, 101))
-FIELDS = ("mirror", "target", "mirror_port", "target_port", "ack", "end", "control_seq", "window", "mss")
+FIELDS = ("key", "ack", "end", "control_seq", "window", "mss")
 FIELDS += ("flags", "data_segments", "duplicate_acks", "window_scale")
 
 
@@ -21,7 +22,7 @@ def segment(
 ) -> Segment:
     """Return a response segment as the collector parses it."""
     result = Segment()
-    result.src, result.src_port, result.dst, result.dst_port = TARGET, 1025, MIRROR, 40000
+    result.key = flow_key(TARGET, 1025, MIRROR, 40000)
     result.seq, result.ack, result.flags, result.window = seq & SEQ_MASK, ack & SEQ_MASK, flags, window
     result.payload_len, result.mss, result.window_scale = size, mss, scale
     return result
@@ -29,7 +30,7 @@ def segment(
 
 def merged(*segments: Segment) -> ResponseRecord:
     """Return the record of these segments."""
-    record = ResponseRecord(segments[0])
+    record = ResponseRecord.of(segments[0])
     for other in segments[1:]:
         record.merge(other)
     return record
@@ -43,15 +44,12 @@ def values(record: ResponseRecord) -> dict[str, object]:
 @st.composite
 def any_record(draw: st.DrawFn) -> ResponseRecord:
     """Draw a record with any field values the wire can carry."""
-    record = ResponseRecord(segment())
+    record = ResponseRecord.of(segment())
     size = draw(st.sampled_from([4, 16]))
-    record.mirror, record.target = (
-        draw(st.binary(min_size=size, max_size=size)),
-        draw(st.binary(min_size=size, max_size=size)),
-    )
+    record.key = draw(st.binary(min_size=2 * size + 4, max_size=2 * size + 4))
     for name in ("ack", "end", "control_seq"):
         setattr(record, name, draw(st.integers(0, SEQ_MASK)))
-    for name in ("mirror_port", "target_port", "window", "mss"):
+    for name in ("window", "mss"):
         setattr(record, name, draw(st.integers(0, 65535)))
     for name in ("flags", "data_segments", "duplicate_acks"):
         setattr(record, name, draw(st.integers(0, 255)))

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, build_options, build_segment
+from copytool.wire.build import build_options, build_segment
+from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
 __all__ = ["App", "Clock", "Endpoint", "Stack"]

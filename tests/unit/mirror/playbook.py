@@ -14,8 +14,9 @@ from copytool.mirror.emitter import Outgoing
 from copytool.mirror.engine import Engine
 from copytool.mirror.events import SessionEnded
 from copytool.mirror.mapping import ClientNetwork, ClientSelection
+from copytool.wire.build import build_options, build_segment
 from copytool.wire.burst import split_burst
-from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, build_options, build_segment, parse_segment
+from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, parse_segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
 CLIENT = bytes((10, 9, 0, 1))
@@ -116,7 +117,7 @@ class Target:
 
     def sends(self, *segments: Segment) -> Target:
         """The segments reach intercept within one flush, and copy as one record."""
-        record = ResponseRecord(segments[0])
+        record = ResponseRecord.of(segments[0])
         for segment in segments[1:]:
             record.merge(segment)
         (record,) = decode_records(encode_record(record))

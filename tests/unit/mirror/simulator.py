@@ -20,12 +20,13 @@ from dataclasses import dataclass, field
 from copytool.link.collector import ResponseCollector
 from copytool.link.connection import CopyEnd, InterceptEnd
 from copytool.link.share import Share, ip_network
-from copytool.mirror.client import ClientKey
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.engine import Engine
 from copytool.mirror.mapping import ClientNetwork
-from copytool.wire.checksum import internet_checksum
-from copytool.wire.segment import ACK, RST, SYN, Segment, build_segment, parse_segment
+from copytool.wire import octets
+from copytool.wire.build import build_segment
+from copytool.wire.flow import FlowEnds
+from copytool.wire.segment import ACK, RST, SYN, Segment, parse_segment
 
 from .model_apps import Script, TurnClient, TurnServer
 from .model_tcp import Endpoint, Stack
@@ -98,6 +99,10 @@ class Network:
             if rng.random() >= quality.loss:
                 delay = quality.delay_s + quality.jitter_s * rng.random()
                 self._simulation.call_later(delay, self._deliver, packet)
+
+
+def _fail() -> None:
+    raise
 
 
 class BytePipe:
@@ -177,8 +182,8 @@ class MirrorSimulation:
             self.collector.add_owner(self.intercept_end, self.intercept_end.share)
 
     def _reach_copy_end(self, piece: bytes) -> None:
-        for record in self.copy_end.receive_data(piece, self.clock.now):
-            self.engine.receive_response(record, self.clock.now)
+        for body in self.copy_end.receive_data(piece, self.clock.now):
+            self.engine.receive_records(body, self.clock.now, _fail)
         assert not self.copy_end.closed_because
 
     def cut_link(self, cut: bool) -> None:
@@ -275,7 +280,7 @@ class MirrorSimulation:
 
     def _parse(self, packet: bytes) -> None:
         assert parse_segment(self._segment, memoryview(packet)) == 0
-        assert internet_checksum(packet[:20]) == 0
+        assert octets.ones_sum(packet, 0, 20) == 0xFFFF
 
     def _hand_over(self, endpoint: Endpoint, packet: bytes) -> None:
         self._parse(packet)
@@ -288,7 +293,7 @@ class MirrorSimulation:
         self.lost += self.target.values()
         self.target = {}
 
-    def _is_open_online(self, key: ClientKey) -> bool:
+    def _is_open_online(self, key: FlowEnds) -> bool:
         endpoint, _ = self.online[key[:2]]
         return endpoint.state != "closed" and not (endpoint.fin_acked and endpoint.fin_received)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, build_options, build_segment
+from copytool.wire.build import build_options, build_segment
+from copytool.wire.segment import ACK, FIN, PSH, RST, SYN
 
 from .playbook import CLIENT, CLIENT_ISN, ONLINE, ONLINE_ISN, PORT, WINDOW, Scene
 from .test_engine_liveness import answer

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from copytool.mirror import handshakes
-from copytool.wire.segment import ACK, FIN, SYN, build_options
+from copytool.wire.build import build_options
+from copytool.wire.segment import ACK, FIN, SYN
 
 from .playbook import ONLINE, TARGET, Scene, flow, payloads
 

@@ -12,7 +12,8 @@ from scapy.utils import RawPcapReader
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.engine import Engine
 from copytool.mirror.mapping import ClientNetwork
-from copytool.wire.segment import ACK, FIN, RST, SYN, URG, Segment, build_segment, parse_segment
+from copytool.wire.build import build_segment
+from copytool.wire.segment import ACK, FIN, RST, SYN, URG, Segment, parse_segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
 from .playbook import ResponseRecord, as_sent
@@ -104,7 +105,7 @@ class Replay:
         peer.answered += size
         segment = Segment()
         assert parse_segment(segment, memoryview(packet)) == 0
-        self.engine.receive_response(ResponseRecord(segment), self.now)
+        self.engine.receive_response(ResponseRecord.of(segment), self.now)
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.pcap")), ids=lambda path: path.stem)

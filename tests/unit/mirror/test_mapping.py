@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from copytool.errors import ConfigError
-from copytool.mirror.mapping import ClientNetwork, MirrorKey, Sampler, flow_hash
+from copytool.mirror.mapping import ClientNetwork, Sampler, flow_hash
+from copytool.wire.flow import FlowKey, flow_ends, flow_key
 
 TARGET, PORT = ip_address("192.168.50.101").packed, 1025
 TARGET6 = ip_address("fd00:50::101").packed
@@ -28,9 +29,10 @@ def network(*ranges: tuple[str, int]) -> ClientNetwork:
 NET = network(("192.168.60.1", 254))
 
 
-def choose(net: ClientNetwork, client: bytes, port: int, taken: set[MirrorKey] = frozenset(), copy: int = 0):
-    """Return the key for a client connection to the IPv4 target."""
-    return net.choose(client, port, copy, TARGET, PORT, taken)
+def choose(net: ClientNetwork, client: bytes, port: int, taken: set[FlowKey] = frozenset(), copy: int = 0):
+    """Return the ends chosen for a client connection to the IPv4 target."""
+    key = net.choose(client, port, copy, TARGET, PORT, taken)
+    return key if key is None else flow_ends(key)
 
 
 ADDRESSES = st.binary(min_size=4, max_size=4)
@@ -56,33 +58,33 @@ def test_one_client_keeps_one_address(client: bytes, ports: list[int]) -> None:
 def test_keys_never_collide(clients: list[tuple[bytes, int]], copies: int) -> None:
     """No two sessions share a key, however small the network and whatever the copies."""
     small = network(("192.168.60.1", 2))
-    taken: set[MirrorKey] = set()
+    taken: set[FlowKey] = set()
     for client, port in clients:
         for copy in range(copies):
             key = choose(small, client, port, taken, copy)
-            assert key is not None and key not in taken
+            assert key is not None and flow_key(*key) not in taken
             assert key[0] in small
             assert 0 < key[1] < 65536
-            taken.add(key)
+            taken.add(flow_key(*key))
 
 
 def test_many_clients_on_one_address() -> None:
     """Sequential ports of several clients that share one address all find a place."""
     single = network(("192.168.60.9", 1))
-    taken: set[MirrorKey] = set()
+    taken: set[FlowKey] = set()
     for host in range(1, 11):
         for port in range(32768, 36000):
             key = choose(single, bytes((10, 0, 0, host)), port, taken)
-            assert key is not None and key not in taken
-            taken.add(key)
+            assert key is not None and flow_key(*key) not in taken
+            taken.add(flow_key(*key))
 
 
 def test_taken_port_moves_to_the_same_other_port() -> None:
     """When its port is taken a connection gets another one above 1023, the same at each try."""
     client = pack("10.1.1.1")
     first = choose(NET, client, 5000)
-    second = choose(NET, client, 5000, {first})
-    assert second == choose(NET, client, 5000, {first})
+    second = choose(NET, client, 5000, {flow_key(*first)})
+    assert second == choose(NET, client, 5000, {flow_key(*first)})
     assert second[0] == first[0] and second[1] != 5000 and second[1] >= 1024
 
 
@@ -97,7 +99,7 @@ def test_full_address_is_refused() -> None:
             return True
 
     full = Full()
-    assert choose(NET, pack("10.1.1.1"), 5000, full) is None
+    assert NET.choose(pack("10.1.1.1"), 5000, 0, TARGET, PORT, full) is None
     assert full.tries <= 1000
 
 
@@ -129,7 +131,8 @@ def test_families() -> None:
     """A session to an IPv6 target comes from an IPv6 address, whatever the client's family."""
     net = network(("192.168.60.1", 254), ("fd00:60::1", 1000))
     key = net.choose(pack("10.1.1.1"), 5000, 0, TARGET6, PORT, frozenset())
-    assert len(key[0]) == 16 and key[0] in net
+    mirror = flow_ends(key)[0]
+    assert len(mirror) == 16 and mirror in net
     net.check_family(TARGET)
     net.check_family(TARGET6)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from copytool.link.records import ResponseRecord
 from copytool.mirror.responses import ResponseSide
 from copytool.mirror.timers import NEVER
-from copytool.wire.segment import ACK, FIN, SYN, Segment
+from copytool.wire.segment import ACK, FIN, SYN
 
 IRS = 2**32 - 10
 
 
 def record(end: int, flags: int = ACK, data_segments: int = 1) -> ResponseRecord:
     """Return a record whose newest response octet lies before position `end`."""
-    made = ResponseRecord(Segment())
+    made = ResponseRecord()
     made.end = (IRS + 1 + end) % 2**32
     made.flags, made.data_segments = flags, data_segments
     return made

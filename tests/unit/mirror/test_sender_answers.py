@@ -195,7 +195,7 @@ def test_what_comes_with_a_reset_in_one_batch_is_ignored() -> None:
     client.says(b"abc")
     scene.sent()
     for segment in (target.segment(RST), target.segment(ACK, 10)):
-        scene.engine.receive_response(ResponseRecord(segment), scene.now)
+        scene.engine.receive_response(ResponseRecord.of(segment), scene.now)
     scene.collect()
     assert scene.outcomes() == {"target_reset": 1}
     assert scene.events()[0].response_bytes == 0

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from copytool.mirror.stream import MAX_HELD_PIECES, PUSHED, URGENT, ClientStream, Piece
-from copytool.wire.segment import ACK, FIN, PSH, SYN, URG, Segment, build_segment, parse_segment
+from copytool.wire.build import build_segment
+from copytool.wire.segment import ACK, FIN, PSH, SYN, URG, Segment, parse_segment
 from copytool.wire.seq import SEQ_MASK
 
 ADDRESS = bytes(4)

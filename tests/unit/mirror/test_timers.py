@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from copytool.mirror.timers import NEVER, TimerQueue
+from copytool.mirror.timers import NEVER, Timed, TimerQueue
 
 
-class Item:
+class Item(Timed):
     """An item with a deadline that notes when it was called."""
 
     def __init__(self, deadline: float = NEVER) -> None:
-        self.timer_at = NEVER
+        super().__init__()
         self.deadline = deadline
         self.called: list[float] = []
 

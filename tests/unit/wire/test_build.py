@@ -10,17 +10,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from copytool.wire.segment import (
-    ACK,
-    FIN,
-    PSH,
-    RST,
-    SYN,
-    Segment,
-    build_options,
-    build_segment,
-    parse_segment,
-)
+from copytool.wire.build import build_options, build_segment
+from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, parse_segment
 
 U16 = st.integers(0, 0xFFFF)
 U32 = st.integers(0, 0xFFFFFFFF)

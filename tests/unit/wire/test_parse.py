@@ -17,6 +17,7 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Raw
 
+from copytool.wire.build import build_segment
 from copytool.wire.segment import (
     ACK,
     DROP_REASONS,
@@ -27,7 +28,6 @@ from copytool.wire.segment import (
     URG,
     Segment,
     are_checksums_valid,
-    build_segment,
     parse_segment,
 )
 

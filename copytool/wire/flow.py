@@ -1,0 +1,25 @@
+"""Flow keys: a connection's addresses and ports in one direction, as octets: cheap to cut out of a packet and to look up.
+
+A key is the source address, the destination address, the source port and the destination port, as they stand in a
+packet: 12 octets for IPv4, 36 for IPv6.
+"""
+
+from __future__ import annotations
+
+__all__ = ["FlowEnds", "FlowKey", "flow_ends", "flow_key"]
+
+FlowKey = bytes
+
+FlowEnds = tuple[bytes, int, bytes, int]
+"""(source address, source port, destination address, destination port)"""
+
+
+def flow_key(src: bytes, src_port: int, dst: bytes, dst_port: int) -> FlowKey:
+    """Return the key of these ends; both addresses are 4 or both 16 octets long."""
+    return b"%b%b%b%b" % (src, dst, src_port.to_bytes(2, "big"), dst_port.to_bytes(2, "big"))
+
+
+def flow_ends(key: FlowKey) -> FlowEnds:
+    """Return the ends of a key."""
+    half = (len(key) - 4) // 2
+    return key[:half], int.from_bytes(key[-4:-2], "big"), key[half:-4], int.from_bytes(key[-2:], "big")
