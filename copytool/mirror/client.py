@@ -152,16 +152,16 @@ class ClientConnection(Timed):
         duplicate = stream.duplicate_bytes
         unread = stream.unread_bytes
         next_seq = stream.next_seq
-        held_pieces = stream.held_pieces
+        held_pieces = stream.held_pieces()
         was_finished = stream.finished
         try:
             pieces = stream.receive(segment, buffer)
         except OverflowError:
             self._counters.discarded += segment.captured_len
-            self._counters.pieces += stream.held_pieces - held_pieces
+            self._counters.pieces += stream.held_pieces() - held_pieces
             self.end_sessions("capture_gap", now, "too many pieces behind a hole in what was captured")
             return
-        self._counters.pieces += stream.held_pieces - held_pieces
+        self._counters.pieces += stream.held_pieces() - held_pieces
         self._counters.duplicate += stream.duplicate_bytes - duplicate
         self._counters.discarded += stream.unread_bytes - unread
         for piece in pieces:
@@ -197,7 +197,7 @@ class ClientConnection(Timed):
 
     def superseded(self, now: float) -> None:
         """The client reuses its ports: the sessions drain on their own; the kernel knows the new connection only."""
-        if self.stream.has_hole:
+        if self.stream.has_hole():
             self.end_sessions("capture_gap", now, "the client reused its ports while part of it was missing")
         elif not self.stream.finished:
             self.client_gone(now)
@@ -209,7 +209,7 @@ class ClientConnection(Timed):
 
     def _watch_hole(self, next_seq: int, now: float) -> None:
         stream = self.stream
-        if not stream.has_hole:
+        if not stream.has_hole():
             self._gap_since = NEVER
             self._whole_at = now
         elif self._gap_since == NEVER or stream.next_seq != next_seq:
@@ -221,15 +221,15 @@ class ClientConnection(Timed):
 
     def _wake_sessions(self, now: float) -> None:
         limit = self._config.session_buffer_bytes
-        held = self.stream.held_bytes + self.stream.held_pieces * PIECE_BYTES
+        held = self.stream.held_bytes + self.stream.held_pieces() * PIECE_BYTES
         full = self._counters.footprint() > self._config.total_buffer_bytes
         for session in self.sessions[:]:
             session.active_at = now
             if held > limit:
                 session.end("capture_gap", now, f"{self._missing_text()}, and the buffer is full")
-            elif session.footprint > limit:
+            elif session.footprint() > limit:
                 session.end("shed_memory", now, "the session buffer is full")
-            elif full and (held or session.buffered):
+            elif full and (held or session.buffered()):
                 session.end("shed_memory", now, "the total buffer is full")
             else:
                 self._ready.add(session)
@@ -240,7 +240,7 @@ class ClientConnection(Timed):
             session.end(outcome, now, reason)
 
     def _missing_text(self) -> str:
-        missing = max(self.stream.missing_bytes, 1)
+        missing = max(self.stream.missing_bytes(), 1)
         return f"{missing} octets of the client's stream were not captured"
 
     # -- what a session needs from its owner ----------------------------------------------------------------
@@ -251,7 +251,7 @@ class ClientConnection(Timed):
         self._owner.session_ended(session, now)
         if not self.sessions:
             self._counters.discarded += self.stream.held_bytes
-            self._counters.pieces -= self.stream.held_pieces
+            self._counters.pieces -= self.stream.held_pieces()
             self._owner.connection_ended(self)
 
     def doubt(self) -> None:
@@ -301,7 +301,7 @@ class ClientConnection(Timed):
         """
         if is_open:
             self.known_open_at = now
-            if not self.stream.has_hole:
+            if not self.stream.has_hole():
                 self._gap_since = NEVER
         if is_open or not self.is_silent(now) or self.stream.finished or self._is_over:
             self._is_suspect = False

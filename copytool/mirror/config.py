@@ -9,7 +9,7 @@ __all__ = ["MirrorConfig"]
 _MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MirrorConfig:
     """How the engine mirrors. Times in seconds, sizes in bytes."""
 

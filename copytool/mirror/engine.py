@@ -209,7 +209,7 @@ class Engine:
         """Return (octets held behind holes, octets buffered in sessions), counted afresh."""
         streams = {session.stream for session in self._sessions.values()}
         held = sum([stream.held_bytes for stream in streams])
-        return held, sum([session.buffered for session in self._sessions.values()])
+        return held, sum([session.buffered() for session in self._sessions.values()])
 
     def status(self) -> dict[str, Any]:
         """Return the counters as JSON-able data."""
@@ -235,7 +235,7 @@ class Engine:
                 turns=session.turns,
                 client_bytes=session.queued,
                 delivered_bytes=session.sender.delivered,
-                undelivered_bytes=session.buffered,
+                undelivered_bytes=session.buffered(),
                 response_bytes=session.sender.responses.received - session.sender.responses.finished,
                 duration_s=now - session.opened_at,
             )

@@ -70,8 +70,7 @@ class SegmentSize:
         self._failing_since = 0.0
         self.target_mss = target_mss
 
-    @property
-    def payload_bytes(self) -> int:
+    def limit(self) -> int:
         """The most that a segment may carry now."""
         limit = min(self.target_mss, self._path.payload_bytes)
         if self._tried:
@@ -84,7 +83,7 @@ class SegmentSize:
 
     def try_smaller(self, waiting_bytes: int) -> bool:
         """Take a smaller size if a segment of what waits may be too large for the path; return whether there is one."""
-        size = min(self.payload_bytes, waiting_bytes)
+        size = min(self.limit(), waiting_bytes)
         smaller = self._path.smaller(size)
         if smaller == size:
             return False

@@ -34,7 +34,10 @@ from .timers import NEVER
 __all__ = ["ReleaseCounters", "ReleaseRule"]
 
 _QUIET_GAPS = 3
-_COMPLETE, _EQUAL, _LONGER, _SHORTER = range(4)
+_COMPLETE = 0
+_EQUAL = 1
+_LONGER = 2
+_SHORTER = 3
 
 
 class ReleaseCounters:

@@ -35,12 +35,10 @@ class ResponseSide:
         self._irs = irs
         self.ack_at = now
 
-    @property
     def newest(self) -> int:
         """The number behind the newest response octet: RCV.NXT."""
         return serial.seq_add(self._irs, 1 + self.received)
 
-    @property
     def acknowledged(self) -> int:
         """The number that was acknowledged last."""
         return serial.seq_add(self._irs, 1 + self._acked_to)
@@ -50,11 +48,11 @@ class ResponseSide:
         self._acked_to = self.received
         self._unacked_segments = 0
         self.ack_at = NEVER
-        return self.newest
+        return self.newest()
 
     def receive(self, record: ResponseRecord, now: float) -> bool:
         """Take in how far the response has come; return whether that is possible at all."""
-        newer = serial.seq_diff(record.end, self.newest)
+        newer = serial.seq_diff(record.end, self.newest())
         if newer > _MAX_JUMP:
             return False
         if newer > 0 and not record.data_segments and not record.flags & FIN and not self.finished:
@@ -79,8 +77,8 @@ class ResponseSide:
 
     def is_expected(self, seq: int) -> bool:
         """Return whether an RST with this number is one the target would send (RFC 5961, section 3.2)."""
-        return seq == self.acknowledged or seq == self.newest
+        return seq == self.acknowledged() or seq == self.newest()
 
     def is_plausible(self, seq: int) -> bool:
         """Return whether `seq` lies in the window that was offered."""
-        return 0 <= serial.seq_diff(seq, self.acknowledged) < _MAX_JUMP
+        return 0 <= serial.seq_diff(seq, self.acknowledged()) < _MAX_JUMP

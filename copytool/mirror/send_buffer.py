@@ -92,6 +92,10 @@ class SendBuffer:
             missing -= len(parts[-1])
         return b"".join(parts)
 
+    def has_urgent(self) -> bool:
+        """Return whether an urgent octet waits."""
+        return len(self._urgent) > 0
+
     def urgent_after(self, position: int) -> int:
         """Return the position behind the first urgent octet at or after `position`, or 0.
 

@@ -35,6 +35,10 @@ SYN_SENT = 0
 OPEN = 1
 CLOSED = 2
 
+_SYN_SENT = SYN_SENT
+_OPEN = OPEN
+_CLOSED = CLOSED
+
 _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN/ACK without the option means
 _SYN_AGAIN_S = 0.01
 _TIMEOUTS_PER_SIZE = 2  # of one segment, before a smaller one is tried
@@ -100,17 +104,15 @@ class Sender:
         self.delivered = 0
         self.failure = ""
         self.reason = ""
-        self.state = SYN_SENT
+        self.state = _SYN_SENT
         self.rtt = RttEstimator()
 
     # -- what the session asks ------------------------------------------------------------------------------
 
-    @property
     def buffered(self) -> int:
         """Released octets that the target has not acknowledged."""
-        return len(self._buffer)
+        return self._buffer.end - self._buffer.start
 
-    @property
     def fin_acked(self) -> bool:
         """Whether the target acknowledged our FIN."""
         return self._buffer.finished and self._una > self._buffer.end
@@ -134,16 +136,16 @@ class Sender:
 
     def abort(self) -> None:
         """Close at once; the target gets an RST if it knows of the session."""
-        if self.state != CLOSED:
+        if self.state != _CLOSED:
             # RFC 5961, section 3.2: only an RST at exactly the target's RCV.NXT counts. That is _sent_to unless
             # something is in flight; if we guess wrong the target's challenge ACK is answered by the engine.
-            self._emit(RST | ACK if self.state == OPEN else RST, self._sent_to)
+            self._emit(RST | ACK if self.state == _OPEN else RST, self._sent_to)
             self._counters.resets += 1
             self._close("", "")
 
     def transmit(self, now: float) -> None:
         """Send what the windows allow, and an acknowledgement that is due and found no data to ride on."""
-        if self.state != OPEN:
+        if self.state != _OPEN:
             return
         data_end = self._buffer.end
         while self._next < data_end:
@@ -167,7 +169,7 @@ class Sender:
         """Retransmit, probe a zero window; an acknowledgement that is due goes with transmit()."""
         if self._rto_at <= now:
             self._retransmission_timeout(now)
-        if self._persist_at <= now and self.state == OPEN:
+        if self._persist_at <= now and self.state == _OPEN:
             self._probe_window(now)
 
     def expedite(self, now: float) -> None:
@@ -180,16 +182,16 @@ class Sender:
 
     def receive(self, record: ResponseRecord, now: float) -> None:
         """Take in what the target said."""
-        if self.state == SYN_SENT:
+        if self.state == _SYN_SENT:
             self._receive_in_syn_sent(record, now)
-        elif self.state == OPEN:
+        elif self.state == _OPEN:
             if record.flags & (SYN | RST) == SYN and not self.responses.is_initial(record.control_seq):
                 self._counters.unacceptable += 1  # of another connection, one that the target forgot or began since
                 self._send_ack()
                 return
             if record.flags & RST and not self._accept_reset(record):
                 return
-            if self.state == OPEN:
+            if self.state == _OPEN:
                 self._receive_open(record, now)
 
     # -- sending --------------------------------------------------------------------------------------------
@@ -197,7 +199,7 @@ class Sender:
     def _usable(self, wanted: int) -> int:
         """Return how many octets may be sent now, in one segment or in a burst of several."""
         room = min(self._congestion.window, self._window.octets) - (self._next - self._una)
-        segment_bytes = self._segment_size.payload_bytes
+        segment_bytes = self._segment_size.limit()
         size = min(wanted, room, MAX_BURST_BYTES)
         if size > segment_bytes:
             return size if size == wanted else size - size % segment_bytes
@@ -205,8 +207,11 @@ class Sender:
 
     def _send_data(self, size: int, data_end: int, now: float) -> None:
         position = self._next
-        segment_bytes = self._segment_size.payload_bytes
-        end, is_urgent = self._buffer.end_at_urgent(position, position + size, segment_bytes)
+        segment_bytes = self._segment_size.limit()
+        end = position + size
+        is_urgent = False
+        if self._buffer.has_urgent():
+            end, is_urgent = self._buffer.end_at_urgent(position, end, segment_bytes)
         flags = ACK | PSH if end == data_end else ACK
         if is_urgent:
             flags |= URG
@@ -248,7 +253,7 @@ class Sender:
     # -- loss -----------------------------------------------------------------------------------------------
 
     def _retransmission_timeout(self, now: float) -> None:
-        opening = self.state == SYN_SENT
+        opening = self.state == _SYN_SENT
         self._retries += 1
         if opening and self._retries > self._config.syn_retries:
             self._close("target_unreachable", f"no answer to {self._retries} SYNs")
@@ -295,7 +300,7 @@ class Sender:
         self.rtt.cancel()
         if self._una < data_end:
             # Only a probe goes into a closed window.
-            size = min(self._segment_size.payload_bytes if self._window.octets else 1, data_end - self._una)
+            size = min(self._segment_size.limit() if self._window.octets else 1, data_end - self._una)
             self._send_data(size, data_end, now)
         else:
             self._emit(FIN | ACK, data_end)
@@ -309,7 +314,7 @@ class Sender:
         self._persist_at = NEVER
         self._retries = 0  # a target that keeps its window closed but answers is slow, not dead
         self.rtt.backoff = min(self.rtt.backoff + 1, _MAX_BACKOFF)
-        size = min(self._window.octets, self._segment_size.payload_bytes, data_end - self._next)
+        size = min(self._window.octets, self._segment_size.limit(), data_end - self._next)
         self._send_data(max(size, 1), data_end, now)
 
     # -- receiving ------------------------------------------------------------------------------------------
@@ -330,7 +335,7 @@ class Sender:
             self._open(record, now)
 
     def _open(self, record: ResponseRecord, now: float) -> None:
-        self.state = OPEN
+        self.state = _OPEN
         self._retries = 0
         self.rtt.backoff = 0
         self._una = self._next = self._sent_to = 1
@@ -338,7 +343,7 @@ class Sender:
         self.rtt.acknowledge(1, now)
         self._segment_size.target_mss = record.mss or _DEFAULT_MSS
         self._window.open(record.window, record.window_scale)
-        self._congestion = Congestion(self._segment_size.payload_bytes)
+        self._congestion = Congestion(self._segment_size.limit())
         self.responses.open(record.control_seq, now)
         self.responses.receive(record, now)
 
@@ -415,7 +420,7 @@ class Sender:
             self._retransmit_head(now)
 
     def _close(self, failure: str, reason: str) -> None:
-        self.state = CLOSED
+        self.state = _CLOSED
         self.failure = self.failure or failure
         self.reason = self.reason or reason
         self._rto_at = self._persist_at = self.responses.ack_at = NEVER

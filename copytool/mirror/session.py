@@ -138,17 +138,14 @@ class Session(Timed):
         """Mirror address and port, target address and port."""
         return flow_ends(self.flow)
 
-    @property
     def buffered(self) -> int:
         """Client octets held for this session."""
-        return self.pending_bytes + self.sender.buffered
+        return self.pending_bytes + self.sender.buffered()
 
-    @property
     def footprint(self) -> int:
         """Memory that these octets take, roughly: pieces of one octet each take a hundred times more than that."""
-        return self.buffered + len(self._pending) * PIECE_BYTES
+        return self.buffered() + len(self._pending) * PIECE_BYTES
 
-    @property
     def _is_closing(self) -> bool:
         """Whether the client has closed, or reset, or is gone."""
         return self._fin_seen >= 0 or self._reset_seen >= 0
@@ -193,7 +190,7 @@ class Session(Timed):
             self._counters.delivered += taken
             self._delivered_at = now
         has_answered = self.sender.responses.received > received
-        if has_answered or taken or (self.buffered and not self._is_closing):
+        if has_answered or taken or (self.buffered() and not self._is_closing()):
             self.active_at = now  # an answered probe alone is no sign that anybody uses the session
         if self.close_by != NEVER and has_answered:
             self.close_by = now + self._config.close_timeout_s
@@ -221,21 +218,21 @@ class Session(Timed):
             outcome = self._failure_outcome()
             if outcome not in _RESETS or not self._may_be_alike(now):
                 self.end(outcome, now, sender.reason)
-        elif self._reset_released and not sender.buffered:
+        elif self._reset_released and not sender.buffered():
             self.end("mirrored", now)
-        elif self._fin_released and sender.fin_acked:
+        elif self._fin_released and sender.fin_acked():
             if sender.responses.finished:
                 self.end("mirrored", now)
             elif self.close_by == NEVER:
                 self.close_by = now + self._config.close_timeout_s
 
     def _release(self, now: float) -> None:
-        if (self._pending and not self._release_pending(now)) or not self._is_closing:
+        if (self._pending and not self._release_pending(now)) or not self._is_closing():
             return
         rule = self._rule
         latest_seen = self.stream.seen
         rtt_s = self.sender.rtt.unbounded_rto_s()
-        idle_since = NEVER if self.sender.buffered else self._delivered_at
+        idle_since = NEVER if self.sender.buffered() else self._delivered_at
         if self._fin_seen >= 0 and not self._fin_released:
             if not rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
                 return
@@ -251,7 +248,7 @@ class Session(Timed):
         sender = self.sender
         latest_seen = self.stream.seen
         rtt_s = sender.rtt.unbounded_rto_s()
-        idle_since = NEVER if sender.buffered else self._delivered_at
+        idle_since = NEVER if sender.buffered() else self._delivered_at
         released = 0
         for octets, seen, marks in pending:
             if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
@@ -271,7 +268,7 @@ class Session(Timed):
         failure = self.sender.failure
         if failure in ("target_unreachable", "target_stalled") and not self.connection.feedback_is_up():
             return "no_feedback"
-        if failure in _RESETS and not self.buffered:
+        if failure in _RESETS and not self.buffered():
             if self._fin_released or self._reset_released:
                 return "mirrored"  # a server that answers the end of a connection with RST has read everything
             if 0 <= self._reset_seen <= self.sender.responses.received:
@@ -280,7 +277,7 @@ class Session(Timed):
 
     def _may_be_alike(self, now: float) -> bool:
         """Return whether online, which has answered no more, may have reset its client, too: its kernel will tell."""
-        if self.buffered or self._is_closing or self.stream.seen > self.sender.responses.received:
+        if self.buffered() or self._is_closing() or self.stream.seen > self.sender.responses.received:
             return False
         if self._doubted_until == NEVER:
             self._doubted_until = now + _DOUBT_S
@@ -292,15 +289,15 @@ class Session(Timed):
         if self.outcome:
             return
         sender = self.sender
-        if not (sender.fin_acked and sender.responses.finished):
+        if not (sender.fin_acked() and sender.responses.finished):
             sender.abort()
         if outcome == "mirrored" and self._fin_released:
             self._rule.note_end(self.stream.seen, now)
         self.outcome = outcome
         self.reason = "" if outcome == "mirrored" else reason
         self._counters.pieces -= len(self._pending)
-        self._counters.undelivered[outcome] += self.buffered
-        self._counters.undelivered_total += self.buffered
+        self._counters.undelivered[outcome] += self.buffered()
+        self._counters.undelivered_total += self.buffered()
         self._counters.end_session(outcome)
         self.connection.session_ended(self, now)
 

@@ -27,6 +27,8 @@ Piece = tuple[bytes, int, int]
 MAX_HELD_PIECES = 4096
 """Out-of-order pieces held; a client that sends only every second octet cannot make insertion slow or memory grow."""
 
+_URGENT = URGENT
+_PUSHED = PUSHED
 _FULL_SEGMENT = 500  # a shorter one ends a write, also for a client that does not push
 _MAX_AHEAD = 1 << 30  # no window can be larger (RFC 7323, section 2.3): what lies beyond is not of this stream
 
@@ -69,17 +71,14 @@ class ClientStream:
         self._response_base = -1
         self.seen = 0
 
-    @property
     def has_hole(self) -> bool:
         """Whether something that the client sent later was captured already: octets, its FIN, an acknowledgement."""
         return self._highest != self.next_seq or (self._fin_seq >= 0 and not self.finished)
 
-    @property
     def missing_bytes(self) -> int:
         """Octets that the client has sent and that were not captured (yet)."""
         return serial.seq_diff(self._highest, self.next_seq) - self.held_bytes
 
-    @property
     def held_pieces(self) -> int:
         """Pieces that wait behind a hole."""
         return len(self._held)
@@ -107,8 +106,8 @@ class ClientStream:
             self.unread_bytes += length - inside
             length = inside
         if length:
-            pushed = segment.flags & (PSH | FIN) or segment.payload_len < _FULL_SEGMENT
-            self._insert(seq, buffer, segment.payload_start, length, seen, PUSHED if pushed else 0, pieces)
+            pushed = segment.flags & (PSH | FIN) != 0 or segment.payload_len < _FULL_SEGMENT
+            self._insert(seq, buffer, segment.payload_start, length, seen, _PUSHED if pushed else 0, pieces)
         if self._fin_seq == self.next_seq:
             self.finished = True
         return pieces
@@ -190,7 +189,7 @@ class ClientStream:
             if size <= len(data):
                 self._urgent_end = -1
                 self.next_seq = serial.seq_add(self.next_seq, size)
-                pieces.append((data[:size], seen, URGENT | PUSHED))
+                pieces.append((data[:size], seen, _URGENT | _PUSHED))
                 data = data[size:]
         if data:
             self.next_seq = serial.seq_add(self.next_seq, len(data))

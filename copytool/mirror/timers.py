@@ -96,9 +96,11 @@ class TimerQueue:
             if child >= size:
                 break
             below = heap[child]
-            if child + 1 < size and heap[child + 1].timer_at < below.timer_at:
-                child += 1
-                below = heap[child]
+            if child + 1 < size:
+                other = heap[child + 1]
+                if other.timer_at < below.timer_at:
+                    child += 1
+                    below = other
             if item.timer_at <= below.timer_at:
                 break
             heap[index] = below
@@ -109,13 +111,18 @@ class TimerQueue:
 
     def next_timer(self) -> float:
         """Return when handle_due has something to look at, or NEVER."""
-        return self._heap[0].timer_at if self._heap else _NEVER
+        if not self._heap:
+            return _NEVER
+        first = self._heap[0]
+        return first.timer_at
 
     def handle_due(self, now: float) -> None:
         """Call handle_timer of every item whose deadline has come."""
         heap = self._heap
-        while heap and heap[0].timer_at <= now:
+        while heap:
             item = heap[0]
+            if item.timer_at > now:
+                break
             self.discard(item)
             if item.next_timer() <= now:
                 item.handle_timer(now)

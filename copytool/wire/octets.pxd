@@ -1,5 +1,6 @@
 """The functions of octets.py in C, for the modules that are compiled."""
 
+cimport cython
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memcpy
@@ -11,8 +12,10 @@ cdef extern from "<arpa/inet.h>" nogil:
     unsigned short htons(unsigned short)
 
 
+@cython.boundscheck(False)
+@cython.wraparound(False)
 cdef inline const unsigned char* at_(const unsigned char[::1] view, Py_ssize_t at) noexcept:
-    return <const unsigned char*>view.data + at
+    return &view[at]
 
 
 cdef inline unsigned int get16(const unsigned char[::1] view, Py_ssize_t at) noexcept:
