@@ -21,7 +21,7 @@ from .control import ControlServer
 from .loop import EventLoop
 from .nexthop import NextHopTable
 from .output import PacketOutput
-from .ring import PACKET_HOST, BlockRing, capture_status, look_after
+from .ring import BlockRing, capture_status, look_after
 from .session_log import SessionLog
 from .settings import CopySettings
 from .sockdiag import GONE, OPEN, SocketLookup
@@ -153,16 +153,10 @@ class CopyDaemon:
 
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         now = self._loop.now()
-        receive = self.engine.receive_segment
         blocks = 0
         while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
             blocks += 1
-            for packet, packet_type, is_checked in ring.read():
-                if packet_type == PACKET_HOST:
-                    try:
-                        receive(packet, now, is_checked)
-                    except Exception:  # a bug: it may cost this packet, not the rest of the block
-                        self._loop.note_failure()
+            ring.feed(self.engine, now, self._loop.note_failure)
         if not blocks:
             ring.recover()
         elif ring.losing:

@@ -14,7 +14,7 @@ from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
 from .control import ControlServer
 from .loop import EventLoop
-from .ring import CaptureRing, FrameRing, capture_status, look_after
+from .ring import FrameRing, capture_status, look_after
 from .settings import InterceptSettings
 from .transport import LinkServer, PeerConnection
 
@@ -55,12 +55,10 @@ class InterceptDaemon:
         self._statistics_at = now + _STATISTICS_S
         look_after(self._rings, "intercept")
 
-    def _on_capture(self, ring: CaptureRing, _events: int) -> None:
+    def _on_capture(self, ring: FrameRing, _events: int) -> None:
         if not ring.has_packets():
             ring.recover()
-        receive = self._collector.receive_packet
-        for packet, _packet_type, is_checked in ring.read():
-            receive(packet, is_checked)
+        ring.feed(self._collector, self._loop.note_failure)
         for peer in self._server.peers[:]:
             self._flush(peer)
 

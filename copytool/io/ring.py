@@ -16,18 +16,19 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import HostError
+from ..link.collector import ResponseCollector
+from ..mirror.engine import Engine
+from ..wire import octets
 from .bpf import attach_filter
+from .feeding import STATUS_KERNEL, STATUS_USER, feed_block, feed_frames
 
-__all__ = ["PACKET_HOST", "BlockRing", "CaptureRing", "Captured", "FrameRing", "capture_status", "look_after"]
+__all__ = ["BlockRing", "CaptureRing", "FrameRing", "capture_status", "look_after"]
 
 _log = logging.getLogger(__name__)
-
-PACKET_HOST = 0
-"""Packet type of what is addressed to this host (linux/if_packet.h)."""
 
 _SOL_PACKET = 263
 _PACKET_RX_RING = 5
@@ -37,20 +38,10 @@ _PACKET_IGNORE_OUTGOING = 23
 _TPACKET_V2 = 1
 _TPACKET_V3 = 2
 _ETH_P_ALL = 3
-_STATUS_KERNEL = 0
-_STATUS_USER = 1
 _STATUS_LOSING = 4
-_STATUS_CHECKED = 1 << 3 | 1 << 7  # checksums not there yet, as of local senders, or found valid
 _DRAIN_LIMIT = 100_000
 _SIOCGIFFLAGS = 0x8913
 _IFF_UP = 1
-
-_U16 = struct.Struct("=H")
-_U32 = struct.Struct("=I")
-
-
-Captured = tuple[memoryview, int, bool]
-"""(packet from its IP header, packet type, whether its checksums need no check any more)"""
 
 
 class CaptureRing:
@@ -91,12 +82,8 @@ class CaptureRing:
     def _ring_request(self) -> tuple[bytes, int]:
         raise NotImplementedError
 
-    def read(self) -> Iterator[Captured]:
-        """Yield what is ready; a packet is valid until the next one."""
-        raise NotImplementedError
-
     def has_packets(self) -> bool:
-        """Return whether read() would yield any."""
+        """Return whether there are any to take in."""
         raise NotImplementedError
 
     def fileno(self) -> int:
@@ -204,28 +191,19 @@ class BlockRing(CaptureRing):
         return request, size
 
     def has_packets(self) -> bool:
-        """Return whether read() would yield any."""
-        return bool(_U32.unpack_from(self._view, self._current * self._block_bytes + 8)[0] & _STATUS_USER)
+        """Return whether feed() would have any for an engine."""
+        return bool(octets.load_status(self._view, self._current * self._block_bytes + 8) & STATUS_USER)
 
-    def read(self) -> Iterator[Captured]:
-        """Yield the packets of one block."""
-        if not self.has_packets():
-            return
+    def feed(self, engine: Engine, now: float, on_failure: Callable[[], None]) -> None:
+        """Give the engine the packets of one block; has_packets() has said that there is one."""
         view = self._view
         base = self._current * self._block_bytes
-        status, count, first = struct.unpack_from("=III", view, base + 8)
-        if status & _STATUS_LOSING:
+        if octets.load_status(view, base + 8) & _STATUS_LOSING:
             self.losing = True
-        offset = base + first
         try:
-            for _ in range(count):
-                following, _sec, _nsec, captured, _len, status = struct.unpack_from("=6I", view, offset)
-                start = offset + _U16.unpack_from(view, offset + 26)[0]  # tp_net
-                packet_type = view[offset + 58]  # sockaddr_ll.sll_pkttype
-                yield view[start : start + captured], packet_type, bool(status & _STATUS_CHECKED)
-                offset += following
-        finally:  # also when the reader fails: the same packet would come up for ever
-            _U32.pack_into(view, base + 8, _STATUS_KERNEL)
+            feed_block(view, base, engine, now, on_failure)
+        finally:  # also when it fails: the same packets would come up for ever
+            octets.store_status(view, base + 8, STATUS_KERNEL)
             self._current = (self._current + 1) % self._blocks
 
 
@@ -246,21 +224,10 @@ class FrameRing(CaptureRing):
         return struct.pack("=4I", self._BLOCK, size // self._BLOCK, self._FRAME, self._frames), size
 
     def has_packets(self) -> bool:
-        """Return whether read() would yield any."""
-        return bool(_U32.unpack_from(self._view, self._current * self._FRAME)[0] & _STATUS_USER)
+        """Return whether feed() would have any for a collector."""
+        return bool(octets.load_status(self._view, self._current * self._FRAME) & STATUS_USER)
 
-    def read(self) -> Iterator[Captured]:
-        """Yield the packets that are ready, at most once around the ring."""
-        view = self._view
-        for _ in range(min(self._frames, _DRAIN_LIMIT)):
-            offset = self._current * self._FRAME
-            status, _length, captured = struct.unpack_from("=III", view, offset)
-            if not status & _STATUS_USER:
-                return
-            start = offset + _U16.unpack_from(view, offset + 14)[0]  # tp_net
-            try:
-                packet_type = view[offset + 42]  # sockaddr_ll.sll_pkttype
-                yield view[start : start + captured], packet_type, bool(status & _STATUS_CHECKED)
-            finally:
-                _U32.pack_into(view, offset, _STATUS_KERNEL)
-                self._current = (self._current + 1) % self._frames
+    def feed(self, collector: ResponseCollector, on_failure: Callable[[], None]) -> None:
+        """Give the collector the packets that are ready, at most once around the ring."""
+        limit = min(self._frames, _DRAIN_LIMIT)
+        self._current = feed_frames(self._view, self._FRAME, self._current, collector, limit, on_failure)

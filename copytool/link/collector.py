@@ -16,7 +16,7 @@ from ..wire import segment as tcp
 from ..wire.flow import FlowKey, flow_ends
 from ..wire.segment import DROP_REASONS, FIN, RST, Segment
 from .frames import MAX_FRAME
-from .records import RECORD_SIZE, ResponseRecord, encode_record
+from .records import RECORD_SIZE, ResponseRecord
 from .share import Share
 
 __all__ = ["MAX_ABSENT", "MAX_OPEN", "MAX_PENDING", "RECORDS_PER_FRAME", "ResponseCollector", "ShareOwner"]
@@ -122,17 +122,28 @@ class ResponseCollector:
         if reason:
             counters[DROP_REASONS[reason]] += 1
             return
-        target, target_port, mirror, _ = flow_ends(segment.key)
-        peer = self._peer_of(mirror)
+        peer = self._peer_with(segment.key)
         if peer is None:
-            counters["no_owner"] += 1
-        elif (target, target_port) not in peer.share.targets:
-            # Anybody may send to the client network; only a configured target speaks for a session.
-            counters["foreign_source"] += 1
-        elif not is_checked and not tcp.are_checksums_valid(segment, buffer):
+            return
+        if not is_checked and not tcp.are_checksums_valid(segment, buffer):
             counters["bad_checksum"] += 1
         else:
             self._merge(peer, segment)
+
+    def _peer_with(self, key: FlowKey) -> _Peer | None:
+        """Return the peer whose session a response with this key belongs to, None, and counted, if there is none."""
+        for peer in self._peers.values():
+            if key in peer.pending or key in peer.open:
+                return peer
+        target, target_port, mirror, _ = flow_ends(key)
+        owner = self._peer_of(mirror)
+        if owner is None:
+            self.counters["no_owner"] += 1
+        elif (target, target_port) not in owner.share.targets:
+            # Anybody may send to the client network; only a configured target speaks for a session.
+            self.counters["foreign_source"] += 1
+            return None
+        return owner
 
     def _peer_of(self, mirror: bytes) -> _Peer | None:
         for peer in self._peers.values():
@@ -159,17 +170,21 @@ class ResponseCollector:
         peer = self._peers.get(owner)
         return peer is not None and bool(peer.pending)
 
-    def take_records(self, owner: ShareOwner) -> bytes:
+    def take_records(self, owner: ShareOwner) -> bytearray:
         """Return up to RECORDS_PER_FRAME encoded records of `owner`, oldest first; empty when there is none."""
         peer = self._peers.get(owner)
         if peer is None or not peer.pending:
-            return b""
+            return bytearray()
         pending = peer.pending
         taken = pending
         if len(pending) <= RECORDS_PER_FRAME:
             peer.pending = {}
         else:
             taken = {key: pending.pop(key) for key in list(islice(pending, RECORDS_PER_FRAME))}
+        body = bytearray(len(taken) * RECORD_SIZE)
+        at = 0
         for key, record in taken.items():
             peer.remember(key, record)
-        return b"".join([encode_record(record) for record in taken.values()])
+            record.encode(body, at)
+            at += RECORD_SIZE
+        return body

@@ -181,7 +181,7 @@ class InterceptEnd(LinkEnd):
             self._send(encode_json(frames.REFUSED, {"reason": reason}), now)
         self.close(reason)
 
-    def send_records(self, body: bytes, now: float) -> None:
+    def send_records(self, body: bytes | bytearray, now: float) -> None:
         """Queue one records frame."""
         self._send(encode_frame(frames.RECORDS, body), now)
 

@@ -38,7 +38,7 @@ MAX_FRAME = 256 * 1024
 _HEADER = struct.Struct("!IB")
 
 
-def encode_frame(kind: int, body: bytes = b"") -> bytes:
+def encode_frame(kind: int, body: bytes | bytearray = b"") -> bytes:
     """Return the frame of type `kind` with `body`."""
     return _HEADER.pack(len(body) + 1, kind) + body
 

@@ -11,6 +11,7 @@ cdef int _FIN
 cdef int _RST
 cdef int _SYN
 cdef int _MAX_COUNT
+cdef bytes _MAPPED
 
 
 @cython.final
@@ -35,9 +36,8 @@ cdef class ResponseRecord:
     @cython.locals(newer="long long")
     cdef _merge_ack(self, Segment segment, long long length)
 
+    @cython.locals(key=bytes)
+    cpdef encode(self, bytearray body, Py_ssize_t at)
+
     @cython.locals(scale=int)
     cpdef decode(self, const unsigned char[::1] body, Py_ssize_t at)
-
-
-@cython.locals(key=bytes, half=Py_ssize_t, prefix=bytes)
-cpdef bytes encode_record(ResponseRecord record)

@@ -6,7 +6,6 @@ Addresses are always 16 bytes on the wire; IPv4 is written as an IPv4-mapped IPv
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 from ..errors import DecodeError
@@ -17,8 +16,8 @@ from ..wire.segment import ACK, FIN, RST, SYN, Segment
 
 __all__ = ["RECORD_SIZE", "ResponseRecord", "check_records", "decode_records", "encode_record"]
 
-_RECORD = struct.Struct("!16s16sHHIIIHHBBBb")
-RECORD_SIZE = _RECORD.size
+RECORD_SIZE = 56
+"""Octets: mirror and target address, their ports, ack, end, control_seq, window, mss, flags, counts, window scale."""
 
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 _MAX_COUNT = 255
@@ -117,6 +116,24 @@ class ResponseRecord:
                 self.duplicate_acks += 1
             self.window = segment.window
 
+    def encode(self, body: bytearray, at: int) -> None:
+        """Write the record at offset `at`, where there are RECORD_SIZE zeros."""
+        key = self.key
+        if len(key) == 12:
+            octets.put(body, at, _MAPPED)
+            octets.put(body, at + 12, key[:4])
+            octets.put(body, at + 16, _MAPPED)
+            octets.put(body, at + 28, key[4:])
+        else:
+            octets.put(body, at, key)
+        octets.put32(body, at + 36, self.ack)
+        octets.put32(body, at + 40, self.end)
+        octets.put32(body, at + 44, self.control_seq)
+        octets.put16(body, at + 48, self.window)
+        octets.put16(body, at + 50, self.mss)
+        octets.put16(body, at + 52, self.flags << 8 | self.data_segments)
+        octets.put16(body, at + 54, self.duplicate_acks << 8 | self.window_scale & 0xFF)
+
     def decode(self, body: octets.Buffer, at: int) -> None:
         """Take over the record that begins at offset `at` of a RECORDS frame's body, which holds it whole."""
         if octets.is_ipv4_mapped(body, at):
@@ -137,24 +154,9 @@ class ResponseRecord:
 
 def encode_record(record: ResponseRecord) -> bytes:
     """Return the record as RECORD_SIZE bytes."""
-    key = record.key
-    half = (len(key) - 4) // 2
-    prefix = b"" if half == 16 else _MAPPED
-    return _RECORD.pack(
-        prefix + key[:half],
-        prefix + key[half:-4],
-        key[-4] << 8 | key[-3],
-        key[-2] << 8 | key[-1],
-        record.ack,
-        record.end,
-        record.control_seq,
-        record.window,
-        record.mss,
-        record.flags,
-        record.data_segments,
-        record.duplicate_acks,
-        record.window_scale,
-    )
+    body = bytearray(RECORD_SIZE)
+    record.encode(body, 0)
+    return bytes(body)
 
 
 def check_records(body: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Flow keys: a connection's addresses and ports in one direction, as octets: cheap to cut out of a packet and to look up.
+"""Flow keys: a connection's addresses and ports in one direction, as octets, which are cheap to look up.
 
 A key is the source address, the destination address, the source port and the destination port, as they stand in a
 packet: 12 octets for IPv4, 36 for IPv6.

@@ -93,3 +93,32 @@ cdef inline unsigned int ones_sum_of(bytes octets, Py_ssize_t size) noexcept:
 
 cdef inline bint is_ipv4_mapped(const unsigned char[::1] view, Py_ssize_t at) noexcept:
     return memcmp(at_(view, at), b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
+
+
+cdef extern from * nogil:
+    """
+    #define copytool_load(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)
+    #define copytool_store(at, value) __atomic_store_n((at), (value), __ATOMIC_RELEASE)
+    """
+    unsigned int copytool_load(const unsigned int* at)
+    void copytool_store(unsigned int* at, unsigned int value)
+
+
+cdef inline unsigned int native16(const unsigned char[::1] view, Py_ssize_t at) noexcept:
+    cdef unsigned short number
+    memcpy(&number, at_(view, at), 2)
+    return number
+
+
+cdef inline unsigned int native32(const unsigned char[::1] view, Py_ssize_t at) noexcept:
+    cdef unsigned int number
+    memcpy(&number, at_(view, at), 4)
+    return number
+
+
+cdef inline unsigned int load_status(const unsigned char[::1] view, Py_ssize_t at) noexcept:
+    return copytool_load(<const unsigned int*>at_(view, at))
+
+
+cdef inline void store_status(const unsigned char[::1] view, Py_ssize_t at, unsigned int status) noexcept:
+    copytool_store(<unsigned int*>at_(view, at), status)

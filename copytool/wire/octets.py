@@ -14,11 +14,15 @@ __all__ = [
     "get32",
     "is_ipv4_mapped",
     "join_slices",
+    "load_status",
+    "native16",
+    "native32",
     "ones_sum",
     "ones_sum_of",
     "put",
     "put16",
     "put32",
+    "store_status",
     "take",
 ]
 
@@ -27,6 +31,8 @@ Buffer = bytes | bytearray | memoryview
 _U16 = struct.Struct("!H")
 _MAPPED = bytes(10) + b"\xff\xff"
 _U32 = struct.Struct("!I")
+_NATIVE16 = struct.Struct("=H")
+_NATIVE32 = struct.Struct("=I")
 
 
 def get16(buffer: Buffer, at: int) -> int:
@@ -38,6 +44,28 @@ def get32(buffer: Buffer, at: int) -> int:
     """Return the 32-bit number at offset `at`."""
     number: int = _U32.unpack_from(buffer, at)[0]
     return number
+
+
+def native16(buffer: Buffer, at: int) -> int:
+    """Return the 16-bit number at offset `at`, in this machine's byte order."""
+    number: int = _NATIVE16.unpack_from(buffer, at)[0]
+    return number
+
+
+def native32(buffer: Buffer, at: int) -> int:
+    """Return the 32-bit number at offset `at`, in this machine's byte order."""
+    number: int = _NATIVE32.unpack_from(buffer, at)[0]
+    return number
+
+
+def load_status(buffer: memoryview, at: int) -> int:
+    """Return native32() of what the kernel writes after all that it tells about."""
+    return native32(buffer, at)
+
+
+def store_status(buffer: memoryview, at: int, status: int) -> None:
+    """Write a number at offset `at`, in this machine's byte order, after all that was read before."""
+    _NATIVE32.pack_into(buffer, at, status)
 
 
 def put16(buffer: bytearray, at: int, number: int) -> None:
