@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from .. import __version__
 from ..errors import ConfigError
 from ..io.session_log import KEPT_SESSIONS
 from .options import COPY_OPTIONS, INTERCEPT_OPTIONS, Option
 from .values import integer
+from .version import version_text
 
 __all__ = ["COMMANDS", "parse_arguments"]
 
@@ -95,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> _Parser:
     kind = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog="copytool", description=_OVERVIEW, formatter_class=kind, allow_abbrev=False)
-    parser.add_argument("--version", action="version", version=f"copytool {__version__}")
+    parser.add_argument("--version", action="version", version=f"copytool {version_text()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary, epilog in (
         ("copy", "run on the online host: capture what clients send and mirror it", _COPY_EPILOG),

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from .. import __version__
 from ..errors import ConfigError, CopytoolError
 from .arguments import parse_arguments
 from .daemonise import Background, PidFile, set_up_logging
 from .exit_status import ExitStatus
 from .status import format_status, print_status
+from .version import version_text
 
 __all__ = ["entry_point", "main"]
 
@@ -110,7 +110,7 @@ def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | No
     if background is not None:
         background.ready()
     notify_systemd("READY=1")
-    _log.info("%s %s started", command, __version__)
+    _log.info("%s %s started", command, version_text())
     _log.warning("the link is not encrypted: keep it on a trusted network")
     loop.run()
     notify_systemd("STOPPING=1")

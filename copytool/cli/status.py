@@ -74,7 +74,7 @@ def _print(text: str) -> None:
 
 def format_status(status: dict[str, Any]) -> list[str]:
     """Return a status document as lines for people."""
-    lines = [f"{status['role']}, version {status['version']}"]
+    lines = [f"{status['role']}, version {status['version']}, {status['flavour']}"]
     for link in status["link"]:
         networks = ", ".join(link.get("client_networks", []))
         detail = link.get("reason") or (f"for {networks}" if networks else "")

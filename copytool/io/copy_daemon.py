@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError
+from ..flavour import flavour
 from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.events import SessionEnded
@@ -211,6 +212,7 @@ class CopyDaemon:
         return {
             "role": "copy",
             "version": __version__,
+            "flavour": flavour(),
             **self.engine.status(),
             "capture": capture_status(self._rings),
             "send": {"errors": dict(self._output.errors), "unreachable": self._next_hops.problems},

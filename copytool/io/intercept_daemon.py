@@ -9,6 +9,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import ConfigError
+from ..flavour import flavour
 from ..link.collector import ResponseCollector
 from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
@@ -110,6 +111,7 @@ class InterceptDaemon:
         return {
             "role": "intercept",
             "version": __version__,
+            "flavour": flavour(),
             "capture": capture_status(self._rings),
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],

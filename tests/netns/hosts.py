@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from copytool.flavour import flavour
+
 ROOT = Path(__file__).parents[2]
 COPYTOOL = [sys.executable, "-m", "copytool"]
 ECHO_SERVER = ROOT / "roles/echo_server/files/echo_server.py"
@@ -206,6 +208,7 @@ class Network:
 
         def ready() -> bool:
             status = self.online.status()
+            assert not status or status["flavour"] == flavour(), "copy is not the flavour that is tested"
             return bool(status) and status["link"][0]["state"] == "established" and not status["send"]["unreachable"]
 
         wait_until(ready, "the link is established")

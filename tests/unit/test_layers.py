@@ -18,9 +18,9 @@ MAY_IMPORT = {
     "io": {"io", "mirror", "link", "wire"},
     "cli": {"cli", "io", "mirror", "link", "wire"},
 }
-"""What a layer may import from the package; errors and the version belong to all."""
+"""What a layer may import from the package; errors, the version and the flavour belong to all."""
 
-COMMON = {"errors", ""}
+COMMON = {"errors", "flavour", ""}
 
 SANS_IO = ("wire", "link", "mirror")
 
@@ -102,7 +102,7 @@ def test_sans_io_layers_touch_nothing(path: Path) -> None:
 
 def test_errors_and_version_stand_alone() -> None:
     """What every layer may import imports no layer."""
-    for name in ("errors.py", "__init__.py"):
+    for name in ("errors.py", "flavour.py", "__init__.py"):
         assert inside(imports(ROOT / name)) == set()
 
 
