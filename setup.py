@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -62,13 +63,23 @@ class BuildExtensions(build_ext):
         except CannotCompileError:
             raise
         except Exception as error:  # Cython and setuptools have many, with no common base
-            raise CannotCompileError(f"{type(error).__name__}: {error}") from error
+            raise CannotCompileError(in_one_line(error)) from error
 
     def _remove_stale(self) -> None:
         wanted = {Path(self.get_ext_fullpath(extension.name)) for extension in self.extensions}
         for path in Path(self.build_lib, "copytool").rglob("*.so"):
             if path not in wanted:
                 path.unlink()
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return what went wrong; of a compiler only which one, as its command is long and its own messages are shown."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, subprocess.CalledProcessError):
+            return f"{cause.cmd[0]} ended with status {cause.returncode}, see its messages"
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def is_set(name: str) -> bool:

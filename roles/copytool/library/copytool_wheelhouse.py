@@ -10,6 +10,8 @@ description:
   - Builds copytool's wheel from its sources and fetches the wheels it depends on, for a Python version and a
     machine architecture, into a directory named after all that decides about the content.
   - When that directory is there already, nothing is built and nothing is fetched. The newest few are kept.
+  - A compiled wheel fits one Python and architecture, so it needs the host's Python on the control machine too, with
+    its headers and a C compiler.
   - Meant to run on the control machine, with C(delegate_to=localhost).
 options:
   source_dir:
@@ -32,6 +34,19 @@ options:
     description: The host's architecture, such as C(x86_64).
     type: str
     required: true
+  flavour:
+    description: C(compiled) fails when it cannot be done, C(auto) then makes a pure wheel and says why.
+    type: str
+    choices: [auto, compiled, pure]
+    default: auto
+  abi:
+    description: What the host's Python calls its ABI (SOABI). Compiled modules run where it is the same.
+    type: str
+    default: ""
+  glibc:
+    description: The host's glibc, such as C(2.36). Compiled modules must not need a newer one.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -47,12 +62,22 @@ EXAMPLES = r"""
     lock_file: /home/me/copytool/requirements-dev.txt
     python_version: "3.11"
     machine: x86_64
+    abi: cpython-311-x86_64-linux-gnu
+    glibc: "2.36"
   delegate_to: localhost
 """
 
 RETURN = r"""
+flavour:
+  description: C(compiled) or C(pure).
+  returned: always
+  type: str
+reason:
+  description: Why it is pure, empty if it is not or was meant to be.
+  returned: always
+  type: str
 key:
-  description: Names the content; the same sources, lock, Python and architecture have the same key.
+  description: Names the content; the same sources, lock, flavour, Python and architecture have the same key.
   returned: always
   type: str
 path:
@@ -68,13 +93,16 @@ wheels:
 
 import fcntl
 import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import re
 import shutil
 import sys
+import sysconfig
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -83,7 +111,13 @@ PACKAGE = "copytool"
 PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "manylinux_2_34")
 SOURCE_SUFFIXES = {".py", ".pxd", ".pyx", ".typed"}
 KEPT_WHEELHOUSES = 8
-BUILD_FILES = ("pyproject.toml", "setup.py", "build_ext.py", "MANIFEST.in")
+BUILD_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in")
+BUILD_TOOLS = {"pure": ("setuptools",), "compiled": ("setuptools", "Cython")}
+CHOICES = {"pure": {"SKIP_CYTHON": "1", "REQUIRE_CYTHON": ""}, "compiled": {"SKIP_CYTHON": "", "REQUIRE_CYTHON": "1"}}
+
+
+class CannotCompileError(Exception):
+    """Says why there is no compiled wheel."""
 
 
 def source_files(source_dir: Path) -> list[Path]:
@@ -115,11 +149,41 @@ def unlocked_wheels(wheels: list[Path], lock_text: str) -> list[str]:
     return [wheel.name for wheel in wheels if hashlib.sha256(wheel.read_bytes()).hexdigest() not in allowed]
 
 
+def obstacle(abi: str) -> str:
+    """Why nothing can be compiled here for a host whose Python has this ABI; empty if nothing is known against it."""
+    own = sysconfig.get_config_var("SOABI")
+    if abi != own:
+        return f"its Python is {abi or 'of unknown ABI'}, the control machine's {sys.executable} {own}"
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    if not headers.is_file():
+        return f"the control machine has no {headers} (on Debian it is in python3-dev)"
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        return f"the control machine has no C compiler {compiler} (on Debian it is in gcc)"
+    return ""
+
+
+def version_tuple(text: str) -> tuple[int, ...]:
+    """A version's numbers."""
+    return tuple(int(number) for number in re.findall(r"\d+", text))
+
+
+def needed_glibc(wheel: Path) -> str:
+    """The newest version of glibc whose symbols the wheel's extension modules use; empty if it has none."""
+    needed = {""}
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".so"):
+                needed |= {found.decode() for found in re.findall(rb"GLIBC_(\d+(?:\.\d+)+)", archive.read(name))}
+    return max(needed, key=version_tuple)
+
+
 class Wheelhouse:
     """Builds one wheelhouse in a directory beside its place, then moves it there whole."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, flavour: str) -> None:
         self._module = module
+        self.flavour = flavour
         self._source_dir = Path(module.params["source_dir"])
         self._python_version = module.params["python_version"]
         self._machine = module.params["machine"]
@@ -127,15 +191,36 @@ class Wheelhouse:
         if lock_file and not Path(lock_file).is_file():
             module.fail_json(msg=f"copytool_lock_file {lock_file} is not there on the control machine")
         self._lock_text = Path(lock_file).read_text() if lock_file else ""
-        self.key = content_key(self._source_dir, self._lock_text, f"{self._python_version} {self._machine}")
+        self.key = content_key(self._source_dir, self._lock_text, " ".join(self._host()))
         self.path = Path(module.params["cache_dir"]) / self.key
+
+    def _host(self) -> list[str]:
+        host = [self._python_version, self._machine, self.flavour]
+        if self.flavour == "compiled":
+            cython = importlib.metadata.version("cython") if importlib.util.find_spec("Cython") else ""
+            host += [self._module.params["abi"], self._module.params["glibc"], cython]
+        return host
 
     def wheels(self) -> list[str]:
         """The names of the wheels there are."""
         return sorted(path.name for path in self.path.glob("*.whl"))
 
-    def build(self) -> None:
-        """Make the wheelhouse."""
+    def ensure(self) -> bool:
+        """Make the wheelhouse unless it is there; return whether it was not. Raises CannotCompileError."""
+        if self.path.is_dir():
+            return False
+        if self._module.check_mode:
+            return True
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Several hosts may ask for the same one at once.
+        with (self.path.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            missing = not self.path.is_dir()
+            if missing:
+                self._build()
+        return missing
+
+    def _build(self) -> None:
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".building-") as scratch:
             wheels = Path(scratch) / "wheels"
             self._fetch_dependencies(wheels, Path(scratch) / "pins.txt")
@@ -175,18 +260,44 @@ class Wheelhouse:
             target = source / path.relative_to(self._source_dir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        isolation = ["--no-build-isolation"] if importlib.util.find_spec("setuptools") else []
+        has_tools = all(importlib.util.find_spec(name) for name in BUILD_TOOLS[self.flavour])
+        isolation = ["--no-build-isolation"] if has_tools else []
         self._pip(
             ["wheel", "--no-deps", *isolation, f"--wheel-dir={wheels}", str(source)],
             "build copytool's wheel",
         )
+        needed = needed_glibc(next(wheels.glob(f"{PACKAGE}-*.whl")))
+        if version_tuple(needed) > version_tuple(self._module.params["glibc"]):
+            raise CannotCompileError(
+                f"what the control machine compiles needs glibc {needed}, the host has {self._module.params['glibc']}"
+            )
 
     def _pip(self, arguments: list[str], purpose: str) -> None:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-        status, out, err = self._module.run_command(command)
-        if status != 0:
-            last = (err.strip() or out.strip()).splitlines()[-1:] or ["no message"]
-            self._module.fail_json(msg=f"Could not {purpose}: {last[0]}", cmd=command, stdout=out, stderr=err)
+        status, out, err = self._module.run_command(command, environ_update=CHOICES[self.flavour])
+        if status == 0:
+            return
+        if said := re.search(r"copytool: .*cannot be compiled: (.*)", out + err):
+            raise CannotCompileError(said[1])
+        last = (err.strip() or out.strip()).splitlines()[-1:] or ["no message"]
+        self._module.fail_json(msg=f"Could not {purpose}: {last[0]}", cmd=command, stdout=out, stderr=err)
+
+
+def choose(module: AnsibleModule) -> tuple[Wheelhouse, bool, str]:
+    """The wheelhouse, whether it was made just now, and why it is not compiled though it may be."""
+    flavour, reason = module.params["flavour"], ""
+    if flavour != "pure":
+        try:
+            if reason := obstacle(module.params["abi"]):
+                raise CannotCompileError(reason)
+            wheelhouse = Wheelhouse(module, "compiled")
+            return wheelhouse, wheelhouse.ensure(), ""
+        except CannotCompileError as error:
+            reason = str(error)
+            if flavour == "compiled":
+                module.fail_json(msg=f"copytool_flavour is compiled, but it cannot be compiled for this host: {reason}")
+    wheelhouse = Wheelhouse(module, "pure")
+    return wheelhouse, wheelhouse.ensure(), reason
 
 
 def main() -> None:
@@ -198,20 +309,21 @@ def main() -> None:
             "lock_file": {"type": "str", "default": ""},
             "python_version": {"type": "str", "required": True},
             "machine": {"type": "str", "required": True},
+            "flavour": {"type": "str", "choices": ["auto", "compiled", "pure"], "default": "auto"},
+            "abi": {"type": "str", "default": ""},
+            "glibc": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
-    wheelhouse = Wheelhouse(module)
-    missing = not wheelhouse.path.is_dir()
-    if missing and not module.check_mode:
-        wheelhouse.path.parent.mkdir(parents=True, exist_ok=True)
-        # Several hosts may ask for the same one at once.
-        with (wheelhouse.path.parent / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            missing = not wheelhouse.path.is_dir()
-            if missing:
-                wheelhouse.build()
-    module.exit_json(changed=missing, key=wheelhouse.key, path=os.fspath(wheelhouse.path), wheels=wheelhouse.wheels())
+    wheelhouse, changed, reason = choose(module)
+    module.exit_json(
+        changed=changed,
+        flavour=wheelhouse.flavour,
+        reason=reason,
+        key=wheelhouse.key,
+        path=os.fspath(wheelhouse.path),
+        wheels=wheelhouse.wheels(),
+    )
 
 
 if __name__ == "__main__":
