@@ -41,6 +41,7 @@ clean: ## Remove what was built in this directory; the lab must be down
 	@[ ! -e .build/servers ] || [ -w .build/servers ] || sudo -n scripts/servers-rootfs --remove
 	@[ ! -e .build/servers ] || scripts/servers-rootfs --remove
 	rm -rf .venv .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
+	find copytool \( -name '*.so' -o -name '*.c' \) -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 lock: setup ## Renew requirements-dev.txt from requirements-dev.in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from support.mirror import Mirror, host_of
 from support.topology import Topology
@@ -55,6 +57,11 @@ def test_daemon_has_just_its_two_capabilities(mirror: Mirror, hosts: dict[str, H
     assert int(facts["CapBnd"], 16) == wanted
     assert facts["NoNewPrivs"] == "1"
     assert facts["Seccomp"] == "2"
+
+
+def test_both_daemons_are_of_the_flavour_that_is_tested(mirror: Mirror) -> None:
+    flavours = {mirror.status(daemon)["flavour"] for daemon in ("copy", "intercept")}
+    assert flavours == {os.environ.get("COPYTOOL_FLAVOUR", "compiled")}
 
 
 @pytest.mark.parametrize("daemon", ["copy", "intercept"])

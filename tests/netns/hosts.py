@@ -21,9 +21,12 @@ import pytest
 from copytool.flavour import flavour
 
 ROOT = Path(__file__).parents[2]
-COPYTOOL = [sys.executable, "-m", "copytool"]
+COPYTOOL = [sys.executable, "-P", "-m", "copytool"]  # -P: the flavour that PYTHONPATH gives, not the sources
 ECHO_SERVER = ROOT / "roles/echo_server/files/echo_server.py"
 SESSION_DRIVER = ROOT / "roles/mirror_check/files/sessions.py"
+
+# The tests' own programs import what stands beside them.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
 
 ADDRESSES = {"online": 10, "target": 101, "assistant": 102, "client": 200}
 COPY = "copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x"
@@ -56,12 +59,14 @@ class Host:
 
     def run(self, *words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return subprocess.run(self.command(*words), check=check, capture_output=True, text=True, timeout=120, cwd=ROOT)
+        return subprocess.run(
+            self.command(*words), check=check, capture_output=True, text=True, timeout=120, cwd=ROOT, env=ENVIRONMENT
+        )
 
     def start(self, *words: object) -> subprocess.Popen[str]:
         """Start a command; its output goes to a file that `output` reads."""
         log = (self.scratch / f"{len(self._children)}.log").open("w+")
-        child = subprocess.Popen(self.command(*words), stdout=log, stderr=log, text=True, cwd=ROOT)
+        child = subprocess.Popen(self.command(*words), stdout=log, stderr=log, text=True, cwd=ROOT, env=ENVIRONMENT)
         child.log = log  # type: ignore[attr-defined]
         self._children.append(child)
         return child
