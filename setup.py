@@ -21,7 +21,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 COMPILED: tuple[str, ...] = runpy.run_path(str(ROOT / "copytool" / "flavour.py"))["COMPILED"]
 COMPILER_ARGUMENTS = ["-O3", "-g0"]
-DIRECTIVES = {"language_level": "3"}
+DIRECTIVES = {"language_level": "3", "annotation_typing": False}  # the .pxd alone says what is C
 
 
 class CannotCompileError(Exception):

@@ -6,16 +6,41 @@ import functools
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import find_spec
 
-__all__ = ["COMPILED", "flavour", "is_compiled"]
+__all__ = ["COMPILED", "IN_C", "flavour", "is_compiled"]
 
 COMPILED = (
+    "copytool.io.feeding",
+    "copytool.io.output",
+    "copytool.link.collector",
+    "copytool.link.records",
+    "copytool.mirror.client",
+    "copytool.mirror.config",
     "copytool.mirror.congestion",
+    "copytool.mirror.counters",
+    "copytool.mirror.emitter",
+    "copytool.mirror.engine",
+    "copytool.mirror.habits",
+    "copytool.mirror.path",
+    "copytool.mirror.release",
+    "copytool.mirror.responses",
     "copytool.mirror.rtt",
-    "copytool.wire.checksum",
+    "copytool.mirror.send_buffer",
+    "copytool.mirror.send_window",
+    "copytool.mirror.sender",
+    "copytool.mirror.session",
+    "copytool.mirror.stream",
+    "copytool.mirror.timers",
+    "copytool.wire.build",
     "copytool.wire.segment",
-    "copytool.wire.seq",
 )
 """The modules that setup.py compiles; each has a .pxd beside it. This list decides, nothing is compiled by pattern."""
+
+IN_C = (
+    "copytool.io.sending",
+    "copytool.wire.octets",
+    "copytool.wire.seq",
+)
+"""Small modules that are not compiled: their .pxd has the same functions in C, for the modules above to take in."""
 
 
 @functools.cache

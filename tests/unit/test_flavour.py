@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from copytool import flavour as module
-from copytool.flavour import COMPILED, flavour, is_compiled
+from copytool.flavour import COMPILED, IN_C, flavour, is_compiled
 
 SOURCES = Path(__file__).parents[2]
 EXTENSION = "_testcapi" if sys.flags.debug else "_ctypes"  # any module of Python itself that comes as a .so
@@ -29,7 +29,7 @@ def compiled_list(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatc
 def test_what_is_compiled_is_what_has_a_pxd() -> None:
     """The list and the .pxd files say the same, and each stands beside a .py."""
     paths = [path.relative_to(SOURCES) for path in sorted((SOURCES / "copytool").rglob("*.pxd"))]
-    assert sorted(COMPILED) == [str(path.with_suffix("")).replace("/", ".") for path in paths]
+    assert sorted(COMPILED + IN_C) == [str(path.with_suffix("")).replace("/", ".") for path in paths]
     assert [path for path in paths if not (SOURCES / path.with_suffix(".py")).is_file()] == []
 
 

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 INPUTS = ("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
-MODULE = "copytool/wire/seq"
+MODULE = "copytool/mirror/rtt"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
@@ -119,7 +119,7 @@ def break_compiler(directory: Path) -> dict[str, str]:
 def break_source(directory: Path) -> dict[str, str]:
     """Sources that are Python but that Cython refuses."""
     pxd = directory / "sources" / f"{MODULE}.pxd"
-    pxd.write_text("cdef int seq_add(str seq)\n")
+    pxd.write_text("cdef class RttEstimator:\n    cdef int rto_s(self, str other)\n")
     return {}
 
 
