@@ -1,0 +1,95 @@
+"""Loads of many requests that both services count: HTTP on connections that stay open or do not, and Redis."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from .counters import Counter
+from .errors import BenchError
+from .scenario import ARRIVALS, MEMORY, Meter, Metric, Sample, Scenario, cpu_metrics
+from .tools import Running, Tool
+from .world import ONLINE, PORT, Client, World, wait_for
+
+__all__ = ["SCENARIOS"]
+
+LOAD_S = 5.0
+LATE_S = 3.0
+PATIENCE_S = 60.0
+URL = f"http://{ONLINE}:{PORT}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A load that has begun."""
+
+    client: Client
+    total: int
+    """How many requests it makes."""
+
+
+def run_counted(world: World, running: Running, counters: dict[str, Counter], load: Load) -> Sample:
+    """Measure from the load's begin, now, to its end, which is when online has served all of it."""
+    online, target = counters["online"], counters["target"]
+    meter, packets, service = Meter(running), world.packets_sent_by_client(), world.service_cpu("online")
+    wait_for(lambda: online.count() >= load.total or not load.client.running(), PATIENCE_S, 0.01)
+    served, at_end = online.count(), target.count()
+    over_load, service = meter.read().online, world.service_cpu("online") - service
+    seconds = time.monotonic() - load.client.started
+    load.client.finish(PATIENCE_S)
+    if served < load.total:
+        raise BenchError(f"online served {served} of {load.total} requests")
+    # What a mirror still does for the load belongs to its price; what it does when all is mirrored does not.
+    wait_for(lambda: target.count() >= load.total, LATE_S, 0.02)
+    late, reading = target.count(), meter.read()
+    packets = world.packets_sent_by_client() - packets
+    return {
+        "at_end": 100 * at_end / load.total,
+        "late": 100 * late / load.total,
+        "rate": load.total / seconds,
+        **reading.per(late),
+        "packets": packets / load.total,
+        **({"cpu_packet": 1e6 * reading.online.total_s / late / (packets / load.total)} if late else {}),
+        "core": 100 * over_load.total_s / seconds,
+        "service": 1e6 * service.total_s / load.total,
+        **meter.peaks(),
+    }
+
+
+def _metrics(what: str) -> tuple[Metric, ...]:
+    return (
+        *ARRIVALS,
+        *cpu_metrics("µs", what),
+        Metric("cpu_packet", "CPU on online per packet", "µs", headline=False),
+        Metric("packets", f"packets from clients per {what}", "", "", headline=False),
+        Metric("core", "share of a core on online", "%", headline=False),
+        Metric("service", f"CPU of the service itself per {what}", "µs", headline=False),
+        Metric("rate", f"{what}s per second", "/s", "", headline=False),
+        *MEMORY,
+    )
+
+
+def _keepalive(connections: int, each_per_s: int, quick: bool = False) -> Scenario:
+    def run(world: World, tool: Tool, scale: float) -> Sample:
+        counters = world.start_nginx()
+        running = tool.start(world)
+        total = connections * round(each_per_s * LOAD_S * scale)
+        words = ["h2load", "--h1", "-t1", f"-c{connections}", f"-n{total}", f"--rps={each_per_s}", URL]
+        return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+
+    return Scenario(
+        f"keepalive-{connections}x{each_per_s}",
+        "keepalive",
+        f"HTTP keep-alive, {connections} connections x {each_per_s:,} requests/s",
+        _metrics("request"),
+        run,
+        quick=quick,
+    )
+
+
+SCENARIOS = (
+    _keepalive(10, 1000, quick=True),
+    _keepalive(10, 2000),
+    _keepalive(100, 100),
+    _keepalive(500, 20),
+)
