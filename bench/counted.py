@@ -15,6 +15,8 @@ __all__ = ["SCENARIOS"]
 
 LOAD_S = 5.0
 LATE_S = 3.0
+RATE_PERIOD_MS = 10
+REDIS_COMMANDS = 100_000
 PATIENCE_S = 60.0
 URL = f"http://{ONLINE}:{PORT}/"
 
@@ -87,9 +89,43 @@ def _keepalive(connections: int, each_per_s: int, quick: bool = False) -> Scenar
     )
 
 
+def _connections(per_s: int, quick: bool = False) -> Scenario:
+    def run(world: World, tool: Tool, scale: float) -> Sample:
+        counters = world.start_nginx()
+        running = tool.start(world)
+        total = round(per_s * LOAD_S * scale)
+        rate = [f"-r{per_s * RATE_PERIOD_MS // 1000}", f"--rate-period={RATE_PERIOD_MS}ms"]
+        words = ["h2load", "--h1", "-t1", f"-c{total}", f"-n{total}", *rate, URL]
+        return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+
+    return Scenario(
+        f"connections-{per_s}",
+        "connections",
+        f"HTTP, a new connection for each request, {per_s:,} a second",
+        _metrics("connection"),
+        run,
+        quick=quick,
+    )
+
+
+def _redis() -> Scenario:
+    def run(world: World, tool: Tool, scale: float) -> Sample:
+        counters = world.start_redis()
+        running = tool.start(world)
+        total = round(REDIS_COMMANDS * scale)
+        words = ["redis-benchmark", "-h", ONLINE, "-p", PORT, "-t", "set", "-n", total, "-c", 20, "-q"]
+        return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+
+    title = f"Redis, {REDIS_COMMANDS:,} SET commands on 20 connections as fast as they go"
+    return Scenario("redis", "redis", title, _metrics("command"), run, is_http=False)
+
+
 SCENARIOS = (
     _keepalive(10, 1000, quick=True),
     _keepalive(10, 2000),
     _keepalive(100, 100),
     _keepalive(500, 20),
+    _connections(2000, quick=True),
+    _connections(5000),
+    _redis(),
 )

@@ -9,7 +9,7 @@ from .procstat import Cpu, cpu_of, machine_busy_s, memory_of
 from .tools import Running, Tool
 from .world import World
 
-__all__ = ["Metric", "Meter", "Sample", "Scenario"]
+__all__ = ["ARRIVALS", "MEMORY", "Meter", "Metric", "Reading", "Sample", "Scenario", "cpu_metrics"]
 
 Sample = dict[str, float]
 """What one measurement of one tool found, by the key of the metric."""
@@ -38,10 +38,12 @@ class Scenario:
     metrics: tuple[Metric, ...]
     run: Callable[[World, Tool, float], Sample]
     """Puts the load on a fresh world that the tool mirrors; the last argument scales its length, 1 in a full run."""
-    only_http: bool = True
+    is_http: bool = True
     """Whether a tool that mirrors nothing but HTTP can take part."""
     baselines: frozenset[str] = frozenset()
     """Tools that are no daemons and take part: `none`, `kernel`."""
+    daemons: bool = True
+    """Whether mirrors that are daemons take part."""
     quick: bool = True
     """Whether a quick run includes it."""
 
@@ -49,7 +51,7 @@ class Scenario:
         """Return whether the tool takes part."""
         if not tool.is_daemon:
             return tool.name in self.baselines
-        return self.only_http or not tool.only_http
+        return self.daemons and (self.is_http or not tool.only_http)
 
 
 class Meter:

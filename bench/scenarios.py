@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from . import counted
+from . import counted, floor, idle, latency, logged
 from .scenario import Scenario
 from .tools import TOOLS
 
 __all__ = ["SCENARIOS", "listing"]
 
-SCENARIOS: tuple[Scenario, ...] = (*counted.SCENARIOS,)
+MODULES = (counted, logged, idle, latency, floor)
+SCENARIOS: tuple[Scenario, ...] = tuple(scenario for module in MODULES for scenario in module.SCENARIOS)
 
 
 def listing() -> str:

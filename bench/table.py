@@ -46,6 +46,8 @@ def scenario_rows(results: Results, name: str) -> list[list[str]]:
     shown = [metric for metric in results.scenarios[name].metrics if metric.headline]
     rows = []
     for tool in results.measured(name):
+        if not any(results.summary(name, tool, metric.key) for metric in shown):
+            continue
         cells = []
         for metric in shown:
             reference = results.summary(name, REFERENCE, metric.key) if tool != REFERENCE else None
@@ -59,13 +61,14 @@ def scenario_rows(results: Results, name: str) -> list[list[str]]:
 def text_table(results: Results) -> str:
     """Return all results as text for a terminal."""
     lines = [machine_line(results), ""]
-    for tool in results.tools.values():
-        state = f"absent: {tool['absent']}" if tool["absent"] else tool["version"] or "present"
-        lines.append(f"  {tool['title']:<20} {state}")
+    for known in results.tools.values():
+        state = f"absent: {known['absent']}" if known["absent"] else known["version"] or "present"
+        lines.append(f"  {known['title']:<20} {state}")
     for name, shown in results.scenarios.items():
         if not results.measured(name):
             continue
         rows = scenario_rows(results, name)
+        rows = rows if len(rows) > 1 else [["no measurement succeeded"]]
         widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
         lines += ["", f"{shown.title} ({name})"]
         for row in rows:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.netns.hosts import ROOT, Host, output
 
 from .errors import BenchError
-from .world import PORT, TARGET, World, wait_for
+from .world import ONLINE, PORT, TARGET, World, wait_for
 
 __all__ = ["TOOLS", "Running", "Tool"]
 
@@ -91,11 +91,11 @@ class Copytool(Tool):
         _wait_link(online, copy, self.title)
         return Running([copy.pid], [intercept.pid])
 
-    def _words(self, *words: object) -> list[object]:
+    def _words(self, *words: object) -> list[str]:
         if self._directory is None:
             self._directory = self._install()
         environment = ["PYTHONSAFEPATH=1", f"PYTHONPATH={self._directory}"]
-        return ["env", *environment, sys.executable, "-m", "copytool", *words]
+        return ["env", *environment, sys.executable, "-m", "copytool", *map(str, words)]
 
     def _install(self) -> str:
         script = ROOT / "scripts/flavour"
@@ -168,26 +168,30 @@ class KernelMirror(Tool):
         return "" if shutil.which("nft") else "no program nft: apt install nftables"
 
     def start(self, world: World) -> Running:
-        target_mac = world.target.run("cat", "/sys/class/net/ens18/address").stdout.strip()
-        world.online.run("nft", kernel_mirror_rules(target_mac))
+        show = ("cat", "/sys/class/net/ens18/address")
+        own_mac, target_mac = (host.run(*show).stdout.strip() for host in (world.online, world.target))
+        world.online.run("nft", kernel_mirror_rules(own_mac, target_mac))
         # What arrives must not be answered: its connections do not exist there.
-        world.target.run("nft", "table ip bench { chain in { type filter hook prerouting priority raw; "
-                         "ip saddr 192.168.60.0/24 counter drop; } }")  # fmt: skip
+        rule = "ip saddr 192.168.60.0/24 counter drop;"
+        world.target.run(
+            "nft", f"table ip bench {{ chain in {{ type filter hook prerouting priority raw; {rule} }}; }}"
+        )
         return Running()
 
 
-def kernel_mirror_rules(target_mac: str) -> str:
+def kernel_mirror_rules(own_mac: str, target_mac: str) -> str:
     """Return the rules for online's interface ens18.
 
     The duplicate leaves through the interface it came in by, with online's own address as its destination, as nothing
     else does that leaves there.
     """
+    hook = "device ens18 priority 0"
+    duplicate = f'ip protocol tcp tcp dport {PORT} dup to "ens18"'
+    addresses = f"ip saddr set 192.168.60.1 ip daddr set {TARGET}"
+    rewrite = f"ip daddr {ONLINE} tcp dport {PORT} ether saddr set {own_mac} ether daddr set {target_mac} {addresses}"
     return f"""table netdev bench {{
-        chain in {{ type filter hook ingress device ens18 priority 0;
-            ip protocol tcp tcp dport {PORT} dup to "ens18"; }}
-        chain out {{ type filter hook egress device ens18 priority 0;
-            ip daddr 192.168.50.10 tcp dport {PORT} ip saddr set 192.168.60.1 ip daddr set {TARGET} \
-            ether daddr set {target_mac} counter; }}
+        chain in {{ type filter hook ingress {hook}; {duplicate}; }}
+        chain out {{ type filter hook egress {hook}; {rewrite}; }}
     }}"""
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.netns.hosts import ECHO_SERVER, ROOT, Host, Network, output
+from tests.netns.hosts import ECHO_SERVER, Host, Network, output
 from tests.netns.servers import APPS, Rooted, rooted, server_root
 from tests.netns.taps import in_namespace
 from tests.netns.topologies import set_offloads
@@ -44,9 +44,7 @@ http {{
   server {{ listen 127.0.0.1:{COUNTER_PORT}; location / {{ stub_status; }} }}
 }}
 """
-REDIS = (
-    f"--port {PORT} --bind 0.0.0.0 --protected-mode no --save= --appendonly no --dir /data --tcp-backlog 1024".split()
-)
+REDIS = [*f"--port {PORT} --bind 0.0.0.0 --protected-mode no --appendonly no --dir /data --save".split(), ""]
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float, interval_s: float = 0.02) -> Any:

@@ -74,7 +74,7 @@ class Tap:
     def __init__(self, namespace: str, interface: str, expression: str, vlan: int = 0) -> None:
         self._packets = 0
         self._summaries: list[str] = []
-        self._socket = in_namespace(namespace, lambda: _open(interface, expression, vlan))
+        self._socket = in_namespace(namespace, lambda: open_tap(interface, expression, vlan))
 
     def count(self) -> int:
         """Return how many packets have matched so far, those included that no buffer had room for."""
@@ -99,7 +99,8 @@ class Tap:
         self._socket.close()
 
 
-def _open(interface: str, expression: str, vlan: int) -> socket.socket:
+def open_tap(interface: str, expression: str, vlan: int = 0) -> socket.socket:
+    """Return a packet socket, which does not wait, in this namespace for what the expression selects."""
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing arrives before bind()
     try:
         program = compile_filter(expression, linktype=_LINKTYPE_ETHERNET)
