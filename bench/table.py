@@ -6,7 +6,7 @@ from .results import Results
 from .scenario import Metric
 from .summary import Summary, ratio
 
-__all__ = ["format_number", "markdown_table", "text_table"]
+__all__ = ["cell", "format_number", "format_share", "machine_line", "markdown_table", "text_table"]
 
 REFERENCE = "tcpcopy"
 
