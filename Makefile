@@ -1,6 +1,6 @@
 # `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup root lab test lint unit infra down clean lock
+.PHONY: help setup root lab test bench lint unit infra down clean lock
 
 bin := .venv/bin
 playbook := $(bin)/ansible-playbook -i inventory/lab
@@ -23,6 +23,9 @@ lab: root setup ## Make the lab, start the mirror and check that sessions arrive
 
 test: root ## Set everything up and run every check and test
 	@scripts/test
+
+bench: root setup ## Measure copytool beside tcpcopy and goreplay (BENCH='--quick', TCPCOPY_DIR=, INTERCEPT_DIR=, GOREPLAY=)
+	@scripts/bench $(BENCH)
 
 lint: setup ## Check style, types, playbooks and roles
 	@scripts/lint

@@ -11,7 +11,7 @@ from .summary import Summary
 
 __all__ = ["Bar", "Group", "bar_chart", "nice_limit"]
 
-WIDTH, LABEL, VALUE = 560, 150, 118
+WIDTH, LABEL, VALUE = 560, 136, 70
 BAR, GAP, GROUP_GAP, HEAD, FOOT = 17, 4, 12, 8, 24
 TICKS = 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from html import escape
 from pathlib import Path
 
@@ -81,8 +82,9 @@ def section(results: Results, group: str) -> str:
 def card(results: Results, names: list[str], metric: Metric) -> str:
     """Return the chart of one number in all scenarios of a group; empty if none has it."""
     groups = []
+    common = common_words([results.scenarios[name].title for name in names])
     for name in names:
-        title = results.scenarios[name].title if len(names) > 1 else ""
+        title = results.scenarios[name].title[len(common) :] if len(names) > 1 else ""
         bars = [bar for tool in results.measured(name) if (bar := _bar(results, name, tool, metric))]
         if bars:
             groups.append(Group(title, bars))
@@ -93,6 +95,13 @@ def card(results: Results, names: list[str], metric: Metric) -> str:
     better = {"low": "lower is better", "high": "higher is better"}.get(metric.better, "")
     detail = ", ".join(text for text in (metric.unit, better) if text)
     return f'<div class="card"><h3>{escape(metric.title)} <span>{escape(detail)}</span></h3>{chart}</div>'
+
+
+def common_words(titles: list[str]) -> str:
+    """Return what all titles begin with, up to and with a comma and a space; empty if there is no such thing."""
+    parts = [title.split(", ")[:-1] for title in titles]
+    shared = list(itertools.takewhile(lambda words: len(set(words)) == 1, zip(*parts, strict=False)))
+    return "".join(f"{words[0]}, " for words in shared)
 
 
 def _bar(results: Results, name: str, tool: str, metric: Metric) -> Bar | None:

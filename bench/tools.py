@@ -117,7 +117,7 @@ class Tcpcopy(Tool):
             if not os.environ.get(variable):
                 return f"{variable} is not set: it names the directory or install prefix of {program}"
             if not find_program(variable, program):
-                return f"{variable}={os.environ[variable]}: no program {program} there, in sbin or in objs"
+                return f"{variable}={os.environ[variable]}: no program {program} there, in sbin, objs or bin"
         return ""
 
     def version(self) -> str:
@@ -207,7 +207,7 @@ def find_program(variable: str, program: str) -> str:
 def _program(variable: str, program: str) -> str:
     found = find_program(variable, program)
     if not found:
-        raise BenchError(f"{variable}={os.environ[variable]}: no program {program} there, in sbin or in objs")
+        raise BenchError(f"{variable}={os.environ[variable]}: no program {program} there, in sbin, objs or bin")
     return found
 
 
