@@ -22,6 +22,7 @@ from .control import ControlServer
 from .loop import EventLoop
 from .nexthop import NextHopTable
 from .output import PacketOutput
+from .pace import Pace
 from .ring import BlockRing, capture_status, look_after
 from .session_log import SessionLog
 from .settings import CopySettings
@@ -37,6 +38,8 @@ _SNAP_BYTES = 0x40000
 # however little is in it, so their number is how many milliseconds copy may be kept from running.
 _BLOCK_BYTES = 1 << 17
 _BLOCKS_AT_ONCE = 16
+_RELAXED_S = 0.001
+_PRESSED_S = 0.0001
 _SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
 _CHECKS_AT_ONCE = 64
 _STATISTICS_S = 2.0  # the kernel's drop counters are 32 bits wide and reset when read
@@ -88,10 +91,12 @@ class CopyDaemon:
         self._control = ControlServer(loop, settings.control_socket, commands)
         self._behind_drops: set[BlockRing] = set()
         self._statistics_at = now
+        self._pacing = Pace(_RELAXED_S, _PRESSED_S)
         self._check_targets()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
         loop.services += [self, self._next_hops, *self._links]
+        loop.pace = self._pace
 
     def _check_targets(self) -> None:
         """Refuse what would turn the mirror on the production service or on real hosts."""
@@ -116,6 +121,11 @@ class CopyDaemon:
         self.engine.set_host(table.local_addresses, path_mtu, self._loop.now())
 
     # -- the loop calls these -------------------------------------------------------------------------------
+
+    def _pace(self) -> float:
+        """Return how long packets and records may collect: only what no turn waits for can wait."""
+        counters = self.engine.counters
+        return self._pacing.after(counters.client_packets + counters.responses, self.engine.is_pressed)
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""

@@ -15,6 +15,7 @@ from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
 from .control import ControlServer
 from .loop import EventLoop
+from .pace import Pace
 from .ring import FrameRing, capture_status, look_after
 from .settings import InterceptSettings
 from .transport import LinkServer, PeerConnection
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _SNAP_BYTES = 128  # IPv4 and TCP headers at their longest need 120, IPv6 with its usual extensions less
 _STATISTICS_S = 2.0
+_FLUSH_S = 0.00025
 _TAKEOVER_S = PING_INTERVAL_S + 0.5  # a copy that lives is never silent for longer
 
 
@@ -44,8 +46,14 @@ class InterceptDaemon:
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
         loop.services.append(self)
+        self._pacing = Pace(_FLUSH_S, _FLUSH_S)
+        loop.pace = self._pace
 
     # -- the loop calls these -------------------------------------------------------------------------------
+
+    def _pace(self) -> float:
+        """Return how long responses may collect before they are reported."""
+        return self._pacing.after(self._collector.counters["packets"], False)
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""

@@ -51,12 +51,14 @@ class EventLoop:
 
     An exception in a callback is logged and counted (`failures`), the callback rests for a while, and the loop goes
     on: no single packet, peer or request may end the daemon. `starved` counts accept() without a descriptor left.
+    `pace()`, if there is one, says after each round how many seconds after its beginning the next may begin.
     """
 
     def __init__(self) -> None:
         self.failures = 0
         self.starved = 0
         self.services: list[Service] = []
+        self.pace: Callable[[], float] | None = None
         self._selector = selectors.DefaultSelector()
         self._running = False
         self._paused: dict[Service, float] = {}
@@ -133,6 +135,10 @@ class EventLoop:
             for service in self.services[:]:
                 if self._due(service) <= now and not self._guard(service.handle_timer, now):
                     self._pause(service, now)
+            if self.pace is not None:
+                rest_s = now + self.pace() - self.now()
+                if rest_s > 0:
+                    time.sleep(rest_s)
 
     def _due(self, service: Service) -> float:
         return max(service.next_timer(), self._paused.get(service, 0.0)) if self._paused else service.next_timer()

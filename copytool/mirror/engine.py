@@ -35,6 +35,8 @@ __all__ = ["MAX_CHECKS", "MAX_EVENTS", "Engine"]
 MAX_EVENTS = 4096
 """Events kept for next_event(); a caller that does not ask loses the oldest."""
 
+_MUCH_BYTES = 1 << 18
+
 MAX_CHECKS = 1024
 """Connections kept for next_check(); those that find no place ask again later."""
 
@@ -174,6 +176,12 @@ class Engine:
     def is_busy(self) -> bool:
         """Whether packets_to_send() has something to do."""
         return bool(self._outbox or self._ready.sessions)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether turns wait for answers, or much waits for acknowledgements: then records are urgent."""
+        counters = self.counters
+        return counters.pieces > 0 or counters.queued - counters.delivered - counters.undelivered_total > _MUCH_BYTES
 
     def next_event(self) -> SessionEnded | None:
         """Return the oldest event not yet fetched, or None."""
