@@ -117,16 +117,19 @@ class EchoServer:
         self.log = log
         self.sessions: set[EchoSession] = set()
 
-    async def run(self, hosts: list[str] | None, port: int) -> None:
-        """Serve until a signal asks to end."""
+    async def run(self, hosts: list[str] | None, ports: list[int]) -> None:
+        """Serve on all ports until a signal asks to end."""
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ended.set)
-        listener = await loop.create_server(lambda: EchoSession(self), hosts, port, backlog=BACKLOG)
+        listeners = [
+            await loop.create_server(lambda: EchoSession(self), hosts, port, backlog=BACKLOG) for port in ports
+        ]
         notify_ready()
         await ended.wait()
-        listener.close()
+        for listener in listeners:
+            listener.close()
         for session in list(self.sessions):
             session.shut_down()
 
@@ -144,7 +147,7 @@ def notify_ready() -> None:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bind", action="append", metavar="ADDRESS", help="listen here only (repeatable; all)")
-    parser.add_argument("--port", type=int, default=1025, help="TCP port (%(default)s)")
+    parser.add_argument("--port", action="append", type=int, help="TCP port (repeatable; 1025)")
     parser.add_argument("--log", type=Path, default=Path("sessions.jsonl"), help="JSON lines go here")
     parser.add_argument("--log-max-bytes", type=int, default=64 << 20, help="then keep it as .1 (0: never)")
     return parser.parse_args()
@@ -154,7 +157,7 @@ def main() -> int:
     options = parse_arguments()
     try:
         server = EchoServer(SessionLog(options.log, options.log_max_bytes))
-        asyncio.run(server.run(options.bind, options.port))
+        asyncio.run(server.run(options.bind, options.port or [1025]))
     except OSError as error:
         print(f"echo_server: {error}", file=sys.stderr)
         return 1

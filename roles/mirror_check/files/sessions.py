@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Drive test sessions against an echo service and verify every echoed byte.
+"""Drive test sessions against echo services and verify every echoed byte.
 
 Each session opens a connection, sends a random number of turns of random size, reads each turn's echo back
 and compares it, half-closes and reads to the end. What a session sends depends only on the seed and the
-session's number, so a run can be replayed. Prints one JSON object; exits 1 when a session failed.
+session's number, so a run can be replayed. With several hosts or ports, each port of each host is a service, and
+sessions go to the services in turn. Prints one JSON object; exits 1 when a session failed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 import socket
@@ -25,10 +27,8 @@ READ_SIZE = 64 * 1024
 class Plan:
     """What the run sends and where."""
 
-    host: str
-    """Address or name of the service."""
-    port: int
-    """Its TCP port."""
+    services: tuple[tuple[str, int], ...]
+    """Address or name, and TCP port, of each service; session i goes to the one at i modulo their number."""
     sessions: int
     """How many sessions to drive."""
     concurrency: int
@@ -63,10 +63,11 @@ def content(plan: Plan, number: int) -> list[bytes]:
 
 async def connect(plan: Plan, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open the connection of session `number`, from its own port when the plan gives one."""
+    host, port = plan.services[number % len(plan.services)]
     if not plan.source_port_base and not plan.source_address:
-        return await asyncio.open_connection(plan.host, plan.port)
+        return await asyncio.open_connection(host, port)
     loop = asyncio.get_running_loop()
-    family, kind, protocol, _, address = socket.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM)[0]
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setblocking(False)
@@ -142,8 +143,8 @@ class Run:
 def parse_plan(arguments: list[str] | None = None) -> Plan:
     """The plan that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("host", help="address of the echo service")
-    parser.add_argument("--port", type=int, default=1025, help="its port (%(default)s)")
+    parser.add_argument("host", nargs="+", help="address of an echo service")
+    parser.add_argument("--port", action="append", type=int, help="its port (repeatable; 1025)")
     parser.add_argument("--sessions", type=int, default=100, help="how many (%(default)s)")
     parser.add_argument("--concurrency", type=int, default=20, help="how many at once (%(default)s)")
     parser.add_argument("--turns", type=int, default=10, help="at most this many turns a session (%(default)s)")
@@ -154,7 +155,9 @@ def parse_plan(arguments: list[str] | None = None) -> Plan:
     parser.add_argument("--hold", type=float, default=0, dest="hold_s", help="stay open this many seconds")
     parser.add_argument("--turn-pause", type=float, default=0, dest="turn_pause_s", help="seconds between turns")
     parser.add_argument("--timeout", type=float, default=60, dest="timeout_s", help="a session's limit in seconds")
-    return Plan(**vars(parser.parse_args(arguments)))
+    options = vars(parser.parse_args(arguments))
+    services = itertools.product(options.pop("host"), options.pop("port") or [1025])
+    return Plan(services=tuple(services), **options)
 
 
 def main() -> int:

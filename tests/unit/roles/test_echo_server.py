@@ -10,7 +10,8 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,16 @@ def wait_until(predicate: Callable[[], object], what: str) -> None:
 class Echo:
     """A running echo service."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, address: str = "127.0.0.1", ports: Sequence[int] = ()) -> None:
         self.log = directory / "sessions.jsonl"
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
+        ports = ports or [free_port()]
+        self.port = ports[0]
         notify = directory / "notify"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
             ready.bind(str(notify))
             ready.settimeout(10)
-            command = [sys.executable, str(SERVER), "--bind=127.0.0.1", f"--port={self.port}", f"--log={self.log}"]
+            command = [sys.executable, str(SERVER), f"--bind={address}", f"--log={self.log}"]
+            command += [f"--port={port}" for port in ports]
             self.process = subprocess.Popen([*command, *options], env={"NOTIFY_SOCKET": str(notify)})
             assert ready.recv(100) == b"READY=1"
 
@@ -71,9 +73,18 @@ def echo(tmp_path: Path) -> Iterator[Echo]:
     assert service.stop() == 0
 
 
-def drive(echo: Echo, *options: str) -> dict[str, Any]:
+def free_port() -> int:
+    """A port that nobody uses on any loopback address."""
+    with socket.create_server(("", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def drive(
+    echo: Echo, *options: str, hosts: Sequence[str] = ("127.0.0.1",), ports: Sequence[int] = ()
+) -> dict[str, Any]:
     """What the session driver said."""
-    command = [sys.executable, str(DRIVER), "127.0.0.1", f"--port={echo.port}", *options]
+    command = [sys.executable, str(DRIVER), *hosts, *options]
+    command += [f"--port={port}" for port in ports or [echo.port]]
     result: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
     return result
 
@@ -86,6 +97,24 @@ def test_log_has_what_the_driver_sent(echo: Echo) -> None:
     assert {(entry["peer"], entry["local_port"], entry["end"]) for entry in echo.entries()} == {
         ("127.0.0.1", echo.port, "eof")
     }
+
+
+def test_sessions_go_to_all_services_in_turn(tmp_path: Path) -> None:
+    """Two hosts with two ports are four services; the one process on each host serves both."""
+    ports = [free_port(), free_port()]
+    services = []
+    for address in ("127.0.0.1", "127.0.0.2"):
+        (tmp_path / address).mkdir()
+        services.append(Echo(tmp_path / address, address=address, ports=ports))
+    result = drive(services[0], "--sessions=22", "--turns=2", hosts=["127.0.0.1", "127.0.0.2"], ports=ports)
+    entries = [service.wait_for(count) for service, count in zip(services, (12, 10), strict=True)]
+    assert [service.stop() for service in services] == [0, 0]
+    assert result["errors"] == []
+    assert [Counter(entry["local_port"] for entry in own) for own in entries] == [
+        {ports[0]: 6, ports[1]: 6},
+        {ports[0]: 5, ports[1]: 5},
+    ]
+    assert sorted([entry["bytes"], entry["sha256"]] for own in entries for entry in own) == result["multiset"]
 
 
 def test_turns_larger_than_any_buffer(echo: Echo) -> None:
