@@ -1,8 +1,9 @@
-"""Finds a host's interface towards an address in its facts, and judges the route there is."""
+"""Plans the routes of client networks from a host's facts, and judges those that there are."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 from typing import Any
 
 Facts = dict[str, Any]
@@ -32,10 +33,56 @@ def mirror_route_towards(facts: Facts, address: str) -> dict[str, str]:
     return {"interface": device, "address": str(own.ip)}
 
 
-def mirror_route_is(routes: list[dict[str, Any]], gateway: str, device: str, source: str) -> bool:
-    """Whether the answer of `ip -json route show NETWORK` is the one route that it should be."""
-    shown = [(route.get("gateway"), route.get("dev"), route.get("prefsrc")) for route in routes]
-    return shown == [(gateway, device, source)]
+def mirror_route_plan(
+    facts: Facts, assistants: list[dict[str, Any]], interface: str = "", source: str = ""
+) -> list[dict[str, str]]:
+    """The route of each client network, via its assistant: `network`, `gateway`, `interface` and `source`.
+
+    An assistant has an `address` and a `client_network`, which may be a list. Interface and source are empty where
+    neither the arguments nor the facts tell them.
+    """
+    planned = []
+    for assistant in assistants:
+        found = mirror_route_towards(facts, assistant["address"]) if assistant["address"] else {}
+        route = {
+            "gateway": assistant["address"],
+            "interface": interface or found.get("interface", ""),
+            "source": source or found.get("address", ""),
+        }
+        networks = assistant["client_network"]
+        planned += [
+            {"network": network, **route} for network in ([networks] if isinstance(networks, str) else networks)
+        ]
+    return planned
+
+
+def mirror_route_stand(results: list[dict[str, Any]]) -> bool:
+    """Whether each planned route, the `item` of a result of `ip -json route show`, is the only one to its network."""
+    return all(is_only_route(json.loads(result["stdout"]), result["item"]) for result in results)
+
+
+def is_only_route(shown: list[dict[str, Any]], planned: dict[str, str]) -> bool:
+    """Whether the routes to a network are the planned one."""
+    keys = [(route.get("gateway"), route.get("dev"), route.get("prefsrc")) for route in shown]
+    return keys == [(planned["gateway"], planned["interface"], planned["source"])]
+
+
+def mirror_route_arrivals(facts: Facts, online: list[str] | str, planned: list[dict[str, str]]) -> list[str]:
+    """Interfaces that mirrored packets arrive on and that not all planned routes lead out of."""
+    addresses = [online] if isinstance(online, str) else online
+    found = (mirror_route_towards(facts, address) for address in addresses if address)
+    interfaces = {towards["interface"] for towards in found if towards}
+    return sorted(name for name in interfaces if any(route["interface"] != name for route in planned))
+
+
+def mirror_route_loosened(values: list[str], names: list[str]) -> dict[str, str]:
+    """What to set so that no interface filters strictly; {} when none does.
+
+    `values` are what `net/ipv4/conf/all/rp_filter` and then the settings `names` are. The larger one counts.
+    """
+    everywhere, *own = (int(value) for value in values)
+    effective = {name: max(everywhere, value) for name, value in zip(names, own, strict=True)}
+    return {name: "2" for name, value in effective.items() if value} if 1 in effective.values() else {}
 
 
 class FilterModule:
@@ -43,4 +90,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """The filters that this file brings."""
-        return {"mirror_route_is": mirror_route_is, "mirror_route_towards": mirror_route_towards}
+        return {
+            "mirror_route_arrivals": mirror_route_arrivals,
+            "mirror_route_loosened": mirror_route_loosened,
+            "mirror_route_plan": mirror_route_plan,
+            "mirror_route_stand": mirror_route_stand,
+        }

@@ -1,7 +1,8 @@
-"""Interfaces found in facts, as Ansible gathers them."""
+"""Routes planned from facts, as Ansible gathers them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from .loading import load
 
 filters = load("mirror_route/filter_plugins/mirror_route.py").FilterModule().filters()
-towards, is_route = filters["mirror_route_towards"], filters["mirror_route_is"]
+plan, stand = filters["mirror_route_plan"], filters["mirror_route_stand"]
+arrivals, loosened = filters["mirror_route_arrivals"], filters["mirror_route_loosened"]
 
 
 def interface(device: str, address: str, netmask: str, *more: tuple[str, str]) -> dict[str, Any]:
@@ -29,22 +31,81 @@ FACTS = {
 
 
 @pytest.mark.parametrize(
-    ("address", "found"),
+    ("address", "interface", "source"),
     [
-        ("10.9.9.9", {"interface": "ens18", "address": "10.0.0.5"}),
-        ("192.168.50.102", {"interface": "ens18", "address": "192.168.50.101"}),
-        ("10.1.2.9", {"interface": "eth-data", "address": "10.1.2.3"}),
-        ("172.16.0.1", {}),
+        ("10.9.9.9", "ens18", "10.0.0.5"),
+        ("192.168.50.102", "ens18", "192.168.50.101"),
+        ("10.1.2.9", "eth-data", "10.1.2.3"),
+        ("172.16.0.1", "", ""),
     ],
 )
-def test_interface_towards_an_address(address: str, found: dict[str, str]) -> None:
-    assert towards(FACTS, address) == found
+def test_route_leads_out_of_the_interface_towards_the_assistant(address: str, interface: str, source: str) -> None:
+    assert plan(FACTS, [{"address": address, "client_network": "192.168.60.0/24"}]) == [
+        {"network": "192.168.60.0/24", "gateway": address, "interface": interface, "source": source}
+    ]
 
 
 def test_no_interfaces_no_answer() -> None:
-    assert towards({}, "10.0.0.1") == {}
+    (route,) = plan({}, [{"address": "10.0.0.1", "client_network": ["192.168.60.0/24"]}])
+    assert (route["interface"], route["source"]) == ("", "")
 
 
+def test_each_network_has_the_route_of_its_assistant() -> None:
+    assistants = [
+        {"address": "192.168.50.102", "client_network": ["192.168.60.0/26", "192.168.60.64/26"]},
+        {"address": "10.1.2.9", "client_network": "192.168.60.128/25"},
+    ]
+    assert [(route["network"], route["gateway"], route["interface"]) for route in plan(FACTS, assistants)] == [
+        ("192.168.60.0/26", "192.168.50.102", "ens18"),
+        ("192.168.60.64/26", "192.168.50.102", "ens18"),
+        ("192.168.60.128/25", "10.1.2.9", "eth-data"),
+    ]
+
+
+def test_what_is_given_comes_before_the_facts() -> None:
+    (route,) = plan(FACTS, [{"address": "10.1.2.9", "client_network": "192.168.60.0/24"}], "eth7", "10.7.7.7")
+    assert (route["interface"], route["source"]) == ("eth7", "10.7.7.7")
+
+
+def test_nothing_given_nothing_planned() -> None:
+    assert plan(FACTS, [{"address": "", "client_network": []}]) == []
+
+
+@pytest.mark.parametrize(
+    ("online", "interfaces", "found"),
+    [
+        ("192.168.50.10", ["ens18"], []),
+        ("192.168.50.10", ["eth-data"], ["ens18"]),
+        (["192.168.50.10", "10.1.2.4"], ["eth-data", "ens18"], ["ens18", "eth-data"]),
+        (["192.168.50.10", "172.16.0.1"], ["ens18"], []),
+        ([], ["ens18"], []),
+        ("", ["ens18"], []),
+    ],
+)
+def test_mirrored_packets_that_arrive_elsewhere(online: Any, interfaces: list[str], found: list[str]) -> None:
+    assert arrivals(FACTS, online, [{"interface": name} for name in interfaces]) == found
+
+
+@pytest.mark.parametrize(
+    ("values", "setting"),
+    [
+        (["0", "1", "0"], {"a": "2"}),
+        (["1", "0", "0"], {"a": "2", "b": "2"}),
+        (["0", "2", "1"], {"a": "2", "b": "2"}),
+        (["0", "2", "0"], {}),
+        (["2", "1", "1"], {}),
+    ],
+)
+def test_strict_filters_are_loosened(values: list[str], setting: dict[str, str]) -> None:
+    assert loosened(values, ["a", "b"]) == setting
+
+
+PLANNED = {
+    "network": "192.168.60.0/24",
+    "gateway": "192.168.50.102",
+    "interface": "ens18",
+    "source": "192.168.50.101",
+}
 RIGHT = {"dst": "192.168.60.0/24", "gateway": "192.168.50.102", "dev": "ens18", "prefsrc": "192.168.50.101"}
 
 
@@ -60,4 +121,5 @@ RIGHT = {"dst": "192.168.60.0/24", "gateway": "192.168.50.102", "dev": "ens18", 
     ],
 )
 def test_judge_the_route_there_is(routes: list[dict[str, Any]], right: bool) -> None:
-    assert is_route(routes, "192.168.50.102", "ens18", "192.168.50.101") is right
+    results = [{"stdout": json.dumps(shown), "item": PLANNED} for shown in ([RIGHT], routes)]
+    assert stand(results) is right
