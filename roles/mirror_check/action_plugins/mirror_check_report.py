@@ -16,7 +16,10 @@ from ansible.utils.display import Display
 
 Json = dict[str, Any]
 Multiset = Counter[tuple[int, str]]
-
+Logs = dict[str, list[Json] | None]
+"""By host: a service's session lines; None when it keeps none."""
+Statuses = dict[str, dict[str, Json]]
+"""By host: a daemon's status `before` and `after`; {} when it did not answer."""
 
 OUTCOME_HINTS = {
     "target_refused": "nothing listens on the target's service port",
@@ -32,18 +35,14 @@ class Observed:
 
     client: Json
     """What the session driver printed; {} when no client drove sessions."""
-    online_log: list[Json] | None
-    """Session lines of the online service since the start; None when it keeps none."""
-    copy_before: Json
-    """copy's status before."""
-    copy_after: Json
-    """copy's status after; {} when it did not answer."""
-    intercept_before: Json
-    """intercept's status before."""
-    intercept_after: Json
-    """intercept's status after; {} when it did not answer."""
-    target_log: list[Json] | None
-    """Session lines of the target service since the start; None when it keeps none."""
+    online_log: Logs
+    """Each online service's session lines since the start."""
+    copy: Statuses
+    """Each copy's status before and after."""
+    intercept: Statuses
+    """Each intercept's status before and after."""
+    target_log: Logs
+    """Each target service's session lines since the start."""
     ratio: float = 100
     copies: int = 1
 
@@ -82,11 +81,37 @@ def total_bytes(sessions: Multiset) -> int:
     return sum(size * count for (size, _), count in sessions.items())
 
 
-def grown(before: Json, after: Json) -> tuple[int, dict[str, int]]:
-    """How many sessions copy saw in between, and their outcomes."""
-    old, new = before.get("sessions", {}), after.get("sessions", {})
-    outcomes = {word: count - old.get("outcomes", {}).get(word, 0) for word, count in new.get("outcomes", {}).items()}
-    return new.get("seen", 0) - old.get("seen", 0), {word: count for word, count in outcomes.items() if count}
+def joined(logs: Logs) -> Multiset | None:
+    """The sessions of all services together; None unless each keeps a log."""
+    known = [multiset(log) for log in logs.values() if log is not None]
+    return sum(known, Multiset()) if len(known) == len(logs) else None
+
+
+def seen_by(copies: Statuses) -> dict[str, int]:
+    """How many sessions each copy saw."""
+    return {name: grown(status, "sessions", "seen") for name, status in copies.items()}
+
+
+def outcomes_of(copies: Statuses) -> dict[str, Counter[str]]:
+    """The outcomes of each copy's sessions."""
+    found = {}
+    for name, status in copies.items():
+        words = status["after"].get("sessions", {}).get("outcomes", {})
+        found[name] = +Counter({word: grown(status, "sessions", "outcomes", word) for word in words})
+    return found
+
+
+def grown(status: dict[str, Json], *path: str) -> int:
+    """How much a counter of a daemon grew; one that it does not tell is 0."""
+    before, after = status["before"], status["after"]
+    for key in path[:-1]:
+        before, after = before.get(key, {}), after.get(key, {})
+    return int(after.get(path[-1], 0) - before.get(path[-1], 0))
+
+
+def shares(counts: dict[str, int]) -> str:
+    """What each host has of a number, when there are several hosts."""
+    return f" ({', '.join(f'{name} {grouped(count)}' for name, count in counts.items())})" if len(counts) > 1 else ""
 
 
 def judge_client(seen: Observed) -> Hop:
@@ -101,51 +126,52 @@ def judge_client(seen: Observed) -> Hop:
     )
 
 
-def judge_online(seen: Observed, sent: Multiset) -> Hop:
-    """The online service's own log."""
-    read = multiset(seen.online_log or []) & sent
+def judge_online(seen: Observed, sent: Multiset, logged: Multiset) -> Hop:
+    """The online services' own logs."""
+    read = logged & sent
+    counts = {name: (multiset(log or []) & sent).total() for name, log in seen.online_log.items()}
     return Hop(
         "online: read by the service",
         read == sent,
         read.total(),
         total_bytes(read),
-        problem=f"the online service logged {read.total()} of {sent.total()} sessions; "
+        problem=f"the online service logged {read.total()} of {sent.total()} sessions{shares(counts)}; "
         "look at journalctl -u echo_server on the online host",
     )
 
 
 def judge_link(seen: Observed) -> Hop:
-    """The link between the daemons, as both see it."""
-    states = [("copy", peer.get("state", "unknown")) for peer in seen.copy_after.get("link", [])] + [
-        ("intercept", peer.get("state", "unknown")) for peer in seen.intercept_after.get("link", [])
-    ]
-    if not seen.copy_after:
-        problem = "copytool copy does not answer; look at journalctl -u copytool@copy on the online host"
-    elif not seen.intercept_after:
-        problem = "copytool intercept does not answer; look at journalctl -u copytool@intercept on the assistant"
-    else:
-        shown = ", ".join(f"{side} says {state}" for side, state in states) or "neither side has a peer"
-        problem = f"copy and intercept are not connected ({shown}); look at both journals and at the firewall"
-    sides = {side for side, state in states if state == "established"}
-    return Hop("link: copy to intercept", sides == {"copy", "intercept"}, note="established", problem=problem)
+    """The links between the daemons, as both ends see them: all that copy wants, one at least at each intercept."""
+    unlinked = []
+    for daemon, statuses, enough in (("copy", seen.copy, all), ("intercept", seen.intercept, any)):
+        for name, status in statuses.items():
+            if not status["after"]:
+                unlinked.append(f"copytool {daemon} on {name} does not answer")
+            else:
+                states = [peer.get("state", "unknown") for peer in status["after"].get("link", [])]
+                if not states or not enough(state == "established" for state in states):
+                    unlinked.append(f"copytool {daemon} on {name} says {', '.join(states) or 'that it has no peer'}")
+    problem = "; ".join(unlinked) + "; look at journalctl -u 'copytool@*' there and at the firewall"
+    return Hop("link: copy to intercept", not unlinked, note="established", problem=problem)
 
 
 def judge_capture(seen: Observed, sent: Multiset) -> Hop:
     """What copy captured."""
-    count, _ = grown(seen.copy_before, seen.copy_after)
-    wanted = sent.total() * seen.copies
+    counts = seen_by(seen.copy)
+    count, wanted = sum(counts.values()), sent.total() * seen.copies
     return Hop(
         "copy: seen on the wire",
         count >= wanted,
         count,
-        problem=f"copy saw {count} of {wanted} sessions; check its mapping and interface (copytool status copy)",
+        problem=f"copy saw {count} of {wanted} sessions{shares(counts)}; "
+        "check its mapping and interface (copytool status copy)",
     )
 
 
 def judge_answers(seen: Observed) -> Hop:
     """Whether intercept captured any of the target's answers."""
-    before, after = (status.get("capture", {}) for status in (seen.intercept_before, seen.intercept_after))
-    packets = after.get("packets", 0) - before.get("packets", 0)
+    counts = {name: grown(status, "capture", "packets") for name, status in seen.intercept.items()}
+    packets = sum(counts.values())
     return Hop(
         "intercept: answers captured",
         packets > 0,
@@ -157,10 +183,11 @@ def judge_answers(seen: Observed) -> Hop:
 
 def judge_mirror(seen: Observed, sent: Multiset) -> Hop:
     """What became of the sessions in copy."""
-    _, outcomes = grown(seen.copy_before, seen.copy_after)
-    mirrored = outcomes.get("mirrored", 0)
-    wanted = sent.total() * seen.copies
-    others = {word: count for word, count in outcomes.items() if word != "mirrored"}
+    outcomes = outcomes_of(seen.copy)
+    counts = {name: own["mirrored"] for name, own in outcomes.items()}
+    mirrored, wanted = sum(counts.values()), sent.total() * seen.copies
+    others = sum(outcomes.values(), Counter[str]())
+    del others["mirrored"]
     ok = set(others) <= {"sampled_out"} if seen.ratio < 100 else mirrored >= wanted
     listed = ", ".join(f"{count} {word}" for word, count in sorted(others.items())) or "no other outcome"
     hint = next((f"; {hint}" for word, hint in OUTCOME_HINTS.items() if word in others), "")
@@ -169,16 +196,16 @@ def judge_mirror(seen: Observed, sent: Multiset) -> Hop:
         ok,
         mirrored,
         note=listed if others else "",
-        problem=f"copy mirrored {mirrored} of {wanted} sessions ({listed}){hint}",
+        problem=f"copy mirrored {mirrored} of {wanted} sessions{shares(counts)} ({listed}){hint}",
     )
 
 
-def judge_target(seen: Observed, sent: Multiset) -> Hop:
-    """The target service's own log."""
-    arrived = Counter({key: count for key, count in multiset(seen.target_log or []).items() if key in sent})
+def judge_target(seen: Observed, sent: Multiset, logged: Multiset) -> Hop:
+    """The target services' own logs."""
+    arrived = Counter({key: count for key, count in logged.items() if key in sent})
     wanted = Counter({key: count * seen.copies for key, count in sent.items()})
     if seen.ratio < 100:
-        mirrored = grown(seen.copy_before, seen.copy_after)[1].get("mirrored", 0)
+        mirrored = sum(own["mirrored"] for own in outcomes_of(seen.copy).values())
         ok = arrived <= wanted and arrived.total() == mirrored
     else:
         mirrored, ok = wanted.total(), arrived == wanted
@@ -200,14 +227,14 @@ def judge(seen: Observed) -> Verdict:
         return Verdict([judge_link(seen)])
     sent = multiset(seen.client["multiset"])
     hops = [judge_client(seen)]
-    if seen.online_log is not None:
-        hops.append(judge_online(seen, sent))
+    if (logged := joined(seen.online_log)) is not None:
+        hops.append(judge_online(seen, sent, logged))
     hops += [judge_link(seen), judge_capture(seen, sent)]
     if seen.ratio == 100:
         hops.append(judge_answers(seen))
     hops.append(judge_mirror(seen, sent))
-    if seen.target_log is not None:
-        hops.append(judge_target(seen, sent))
+    if (logged := joined(seen.target_log)) is not None:
+        hops.append(judge_target(seen, sent, logged))
     return Verdict(hops)
 
 

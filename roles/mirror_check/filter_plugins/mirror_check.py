@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -23,9 +24,26 @@ def mirror_check_lines(result: dict[str, Any]) -> list[dict[str, Any]] | None:
     return [json.loads(line) for line in result["stdout"].splitlines()]
 
 
+def mirror_check_logs(names: list[str], hostvars: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """By host: the JSON lines of the result that it registered as `key`; None when there is none."""
+    return {name: mirror_check_lines(hostvars[name].get(key, {})) for name in names}
+
+
+def mirror_check_statuses(names: list[str], hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By host: its daemon's status `before` and `after`."""
+    return {
+        name: {
+            when: mirror_check_json(hostvars[name].get(f"__mirror_check_status_{when}", {}))
+            for when in ("before", "after")
+        }
+        for name in names
+    }
+
+
 def mirror_check_linked(status: dict[str, Any]) -> bool:
-    """Whether the daemon whose status this is has an established link."""
-    return any(peer.get("state") == "established" for peer in status.get("link", []))
+    """Whether the daemon whose status this is has links, and all of them are established."""
+    states = [peer.get("state") for peer in status.get("link", [])]
+    return bool(states) and all(state == "established" for state in states)
 
 
 def mirror_check_ended(before: dict[str, Any], after: dict[str, Any]) -> int:
@@ -48,4 +66,6 @@ class FilterModule:
             "mirror_check_json": mirror_check_json,
             "mirror_check_linked": mirror_check_linked,
             "mirror_check_lines": mirror_check_lines,
+            "mirror_check_logs": mirror_check_logs,
+            "mirror_check_statuses": mirror_check_statuses,
         }
