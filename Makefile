@@ -3,13 +3,15 @@
 .PHONY: help setup root lab test bench lint unit infra down clean lock
 
 bin := .venv/bin
-playbook := $(bin)/ansible-playbook -i inventory/lab
+INVENTORY = inventory/lab
+playbook = $(bin)/ansible-playbook -i $(INVENTORY)
 keep := $(if $(filter-out 0 no false,$(KEEP_ROOTFS)),-e lab_keep_rootfs=true)
 
 help: ## Say what there is
 	@printf 'copytool: mirror live TCP sessions onto a test copy of a service\n\n'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
 	@printf '\nStart with "make lab": it needs Debian 12 or later, root (or sudo) and about 2 GB, and takes a few minutes once.\n'
+	@printf 'lab, infra and down with INVENTORY=inventory/lab-2x2x2: the lab with two hosts of each kind (docs/scaling.md).\n'
 
 setup: ## Make .venv with all that is needed (done by the others when it is needed)
 	@scripts/setup
@@ -34,13 +36,14 @@ unit: setup ## Run the tests that need neither root nor the lab
 	@$(bin)/pytest tests/unit
 
 infra: setup ## Check the lab that runs: routes, daemons, mirrored sessions
-	@$(bin)/pytest tests/infra
+	@COPYTOOL_INVENTORY=$(or $(COPYTOOL_INVENTORY),$(INVENTORY)) $(bin)/pytest tests/infra
 
 down: root setup ## Remove every trace of the lab (KEEP_ROOTFS=1 keeps the root file system for next time)
 	@$(playbook) playbooks/teardown.yml $(keep)
 
 clean: ## Remove what was built in this directory; the lab must be down
-	@if [ -e .lab ]; then echo 'The lab is still there: run "make down" first.' >&2; exit 1; fi
+	@labs=$$(echo $$(ls -d .lab .lab-* 2>/dev/null)); [ -z "$$labs" ] || \
+	    { echo "There is still a lab, see $$labs: run \"make down\" first, with INVENTORY=inventory/lab-2x2x2 for that one." >&2; exit 1; }
 	@[ ! -e .build/servers ] || [ -w .build/servers ] || sudo -n scripts/servers-rootfs --remove
 	@[ ! -e .build/servers ] || scripts/servers-rootfs --remove
 	rm -rf .venv .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible

@@ -1,7 +1,8 @@
 """Everyday work on the mirror: `fab --list`, and `fab --help TASK` for one of them.
 
 Tasks work on the lab, or on the hosts of the inventory that --inventory or COPYTOOL_INVENTORY names. The hosts
-are reached with the lab's ssh_config, or the one that COPYTOOL_SSH_CONFIG names, or your own.
+are reached with the lab's ssh_config, or the one that COPYTOOL_SSH_CONFIG names, or your own. A lab's ssh_config
+is in .NAME for inventory/NAME.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from invoke import Context, Exit
 
 REPOSITORY = Path(__file__).resolve().parent
 LAB_INVENTORY = "inventory/lab"
-LAB_SSH_CONFIG = REPOSITORY / ".lab" / "ssh_config"
 DAEMONS = {"copy": "online_hosts", "intercept": "assistant_hosts"}
 KINDS = {"online": "online_hosts", "target": "target_hosts", "assistant": "assistant_hosts", "client": "client_hosts"}
 # A host that is down is reported in one line, not in paramiko's many.
@@ -40,12 +40,15 @@ class Fleet:
     inventory: str
     groups: dict[str, list[str]]
     variables: dict[str, dict[str, Any]]
+    lab_ssh_config: Path | None
+    """Where the ssh_config of a lab's hosts is; None when these are no lab's."""
 
     def connect(self, name: str) -> Connection:
         """A connection to a host, by the ssh_config and what the inventory says."""
-        config = os.environ.get("COPYTOOL_SSH_CONFIG") or (LAB_SSH_CONFIG if self.is_lab() else None)
+        chosen = os.environ.get("COPYTOOL_SSH_CONFIG")
+        config = chosen or self.lab_ssh_config
         if config and not Path(config).is_file():
-            hint = "the lab is not up: run make lab" if self.is_lab() else "check COPYTOOL_SSH_CONFIG"
+            hint = "check COPYTOOL_SSH_CONFIG" if chosen else f"the lab is not up: run {self.make_lab()}"
             raise Exit(f"no {config}; {hint}")
         own = self.variables.get(name, {})
         settings = Config(runtime_ssh_path=str(config)) if config else Config()
@@ -57,9 +60,10 @@ class Fleet:
             connect_timeout=10,
         )
 
-    def is_lab(self) -> bool:
-        """Whether these are the lab's hosts."""
-        return Path(self.inventory).resolve() == (REPOSITORY / LAB_INVENTORY).resolve()
+    def make_lab(self) -> str:
+        """The command that makes the lab of this inventory."""
+        own = Path(self.inventory).resolve()
+        return "make lab" if own == REPOSITORY / LAB_INVENTORY else f"make lab INVENTORY={self.inventory}"
 
     def of_kind(self, kind: str) -> list[str]:
         """Names of the hosts of a kind, or the host of that name."""
@@ -92,7 +96,9 @@ def fleet(inventory: str) -> Fleet:
         raise Exit(f"could not read the inventory {chosen}")
     values = json.loads(listing.stdout)
     groups = {group: values.get(group, {}).get("hosts", []) for group in KINDS.values()}
-    return Fleet(chosen, groups, values["_meta"]["hostvars"])
+    own = Path(chosen).resolve()
+    lab_ssh_config = own.parents[1] / f".{own.name}" / "ssh_config" if "lab_hosts" in values else None
+    return Fleet(chosen, groups, values["_meta"]["hostvars"], lab_ssh_config)
 
 
 def tool(name: str) -> str:
