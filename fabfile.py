@@ -223,7 +223,10 @@ def capture(
 ) -> None:
     """Capture packets on a host into a local pcap file."""
     hosts = fleet(inventory)
-    for name in hosts.of_kind(host):
+    names = hosts.of_kind(host)
+    if output and len(names) > 1:
+        raise Exit(f"--output is one file, and there are {', '.join(names)}: name one of them")
+    for name in names:
         path = Path(output or f"{name}.pcap")
         print(f"capturing on {name} for {int(seconds)} s or {int(packets)} packets ...", flush=True)
         connection = hosts.connect(name)

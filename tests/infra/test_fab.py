@@ -51,45 +51,52 @@ def test_every_option_of_a_task_has_a_help_text() -> None:
             assert argument.help, f"{name} --{argument.name}"
 
 
-def test_status_shows_daemons_link_and_services(mirror: Mirror) -> None:
+def test_status_shows_daemons_link_and_services(mirror: Mirror, topology: Topology) -> None:
     shown = succeed("status")
-    assert mirror.link_states()["copy"] == ["established"]
-    daemons = ("online: copytool copy", "assistant: copytool intercept")
-    for text in (*daemons, "established", "target: echo service active"):
-        assert text in shown
+    for name in topology.names["online"]:
+        assert f"{name}: copytool copy" in shown
+    for name in topology.names["assistant"]:
+        assert f"{name}: copytool intercept" in shown
+    for name in topology.services:
+        assert f"{name}: echo service active" in shown
+    assert shown.count(" established") == len(topology.names["online"] + topology.names["assistant"])
 
 
-def test_ended_lists_the_last_sessions(mirror: Mirror) -> None:
-    succeed("sessions", "--count", "5")
+def test_ended_lists_the_last_sessions(mirror: Mirror, topology: Topology) -> None:
+    succeed("sessions", "--count", "20")
     shown = succeed("ended", "--count", "3").splitlines()
-    assert sum("mirrored" in line for line in shown) == 3
+    assert sum("mirrored" in line for line in shown) == 3 * len(topology.names["online"])
 
 
-def test_logs_are_those_of_the_daemon(mirror: Mirror) -> None:
+def test_logs_are_those_of_the_daemon(mirror: Mirror, topology: Topology) -> None:
     shown = succeed("logs", "--daemon", "intercept", "--lines", "20")
-    assert "assistant: copytool intercept" in shown
+    for name in topology.names["assistant"]:
+        assert f"{name}: copytool intercept" in shown
     assert "copytool copy" not in shown
 
 
 def test_route_shows_the_way_of_the_answers(mirror: Mirror, topology: Topology) -> None:
     shown = succeed("route")
-    assert f"{topology.client_network} via {topology.addresses['assistant']}" in shown
-    assert "net.ipv4.ip_forward = 0" in shown
+    for online, network in topology.client_networks.items():
+        way = f"{network} via {topology.addresses[topology.assistants[online]]} "
+        assert sum(line.startswith(way) for line in shown.splitlines()) == len(topology.names["target"])
+    assert shown.count("net.ipv4.ip_forward = 0") == len(topology.names["assistant"])
 
 
 def test_restart_brings_new_processes(mirror: Mirror) -> None:
-    old = {daemon: mirror.main_pid(daemon) for daemon in ("copy", "intercept")}
+    old = {daemon: mirror.main_pids(daemon) for daemon in ("copy", "intercept")}
     succeed("restart")
-    for daemon, pid in old.items():
-        assert mirror.main_pid(daemon) not in (0, pid)
+    for daemon, pids in old.items():
+        for name, pid in mirror.main_pids(daemon).items():
+            assert pid not in (0, pids[name])
     mirror.wait_for_link()
 
 
 def test_stop_and_start(mirror: Mirror) -> None:
     try:
         assert "copytool copy inactive" in succeed("stop", "--daemon", "copy")
-        assert mirror.main_pid("copy") == 0
-        assert mirror.main_pid("intercept") != 0
+        assert set(mirror.main_pids("copy").values()) == {0}
+        assert 0 not in mirror.main_pids("intercept").values()
     finally:
         started = succeed("start")
     assert "copytool copy active" in started
@@ -102,11 +109,12 @@ def test_sessions_are_driven_and_compared(mirror: Mirror) -> None:
     assert "target: read by the service" in shown
 
 
-def test_capture_makes_a_local_pcap(mirror: Mirror, tmp_path: Path) -> None:
+def test_capture_makes_a_local_pcap(mirror: Mirror, topology: Topology, tmp_path: Path) -> None:
     pcap = tmp_path / "online.pcap"
+    name = topology.names["online"][0]
     driving = mirror.drive(sessions=100, concurrency=2, turns=10, turn_pause=0.05)
     try:
-        succeed("capture", "online", "--seconds", "5", "--packets", "20", "--output", str(pcap))
+        succeed("capture", name, "--seconds", "5", "--packets", "20", "--output", str(pcap))
     finally:
         driving.abandon()
     assert pcap.read_bytes()[:4] in (b"\xd4\xc3\xb2\xa1", b"\xa1\xb2\xc3\xd4")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from support.mirror import Mirror
@@ -53,25 +53,42 @@ def sniffing(host: Host, pcap_filter: str) -> Iterator[list[str]]:
         packets += sniffer.stop()
 
 
-def test_no_packet_for_the_client_network_reaches_online_or_client(
-    mirror: Mirror, hosts: dict[str, Host], topology: Topology
-) -> None:
-    """online does send packets *from* the client network, to the target; none may come in for it."""
-    for_mirrored_clients = f"dst net {topology.client_network}"
+@contextmanager
+def sniffing_all(hosts: Mapping[str, Host], pcap_filter: str) -> Iterator[dict[str, list[str]]]:
+    """Captures on several hosts; the lists of packets by host."""
     with ExitStack() as stack:
-        at = {
-            kind: stack.enter_context(sniffing(hosts[kind], for_mirrored_clients))
-            for kind in ("online", "client", "assistant")
-        }
+        yield {name: stack.enter_context(sniffing(host, pcap_filter)) for name, host in hosts.items()}
+
+
+def any_network(topology: Topology, direction: str = "") -> str:
+    """A filter for packets of the client network."""
+    return " or ".join(f"{direction} net {network}" for network in topology.client_networks.values())
+
+
+def test_no_packet_for_the_client_network_reaches_online_or_client(mirror: Mirror, topology: Topology) -> None:
+    """online does send packets *from* the client network, to the target; none may come in for it."""
+    kinds = ("online", "client", "assistant")
+    watched = {name: host for kind in kinds for name, host in mirror.of_kind(kind).items()}
+    with sniffing_all(watched, any_network(topology, "dst")) as at:
         passage = mirror.pass_sessions(sessions=100)
     assert passage.outcomes["mirrored"] == 100
-    assert len(at["assistant"]) >= 100, "the sniffer itself does not work, or answers take another way"
-    assert at["online"] == []
-    assert at["client"] == []
+    answers = [packet for name in topology.names["assistant"] for packet in at[name]]
+    assert len(answers) >= 100, "the sniffer itself does not work, or answers take another way"
+    assert [packet for kind in ("online", "client") for name in topology.names[kind] for packet in at[name]] == []
+
+
+def test_answers_reach_the_assistant_of_their_part_of_the_client_network_only(
+    mirror: Mirror, topology: Topology
+) -> None:
+    for online, network in topology.client_networks.items():
+        with sniffing_all(mirror.of_kind("assistant"), f"dst net {network}") as at:
+            passage = mirror.pass_sessions(sessions=40)
+        assert passage.outcomes["mirrored"] == 40
+        assert [name for name, packets in at.items() if packets] == [topology.assistants[online]]
 
 
 def test_no_packet_from_the_client_network_reaches_client(mirror: Mirror, client: Host, topology: Topology) -> None:
-    with sniffing(client, f"net {topology.client_network}") as packets:
+    with sniffing(client, any_network(topology)) as packets:
         mirror.pass_sessions(sessions=50)
     assert packets == []
 

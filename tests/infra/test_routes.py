@@ -9,40 +9,49 @@ from support.topology import Topology
 from testinfra.host import Host
 
 
-def routes_to_client_network(target: Host, topology: Topology) -> list[tuple[str, str]]:
-    """Gateway and source address of each route to the client network."""
-    shown = json.loads(target.check_output("ip -4 -json route show %s", str(topology.client_network)))
-    return [(route["gateway"], route["prefsrc"]) for route in shown]
+def routes_to_client_networks(target: Host, topology: Topology) -> dict[str, list[tuple[str, str]]]:
+    """Gateway and source address of each route to the client network, by the online host whose part it is."""
+    found = {}
+    for online, network in topology.client_networks.items():
+        shown = json.loads(target.check_output("ip -4 -json route show %s", str(network)))
+        found[online] = [(route["gateway"], route["prefsrc"]) for route in shown]
+    return found
+
+
+def routes_via_assistants(target: Host, topology: Topology) -> dict[str, list[tuple[str, str]]]:
+    """What these routes have to be."""
+    own = topology.addresses[target.backend.get_hostname()]
+    return {online: [(topology.addresses[via], own)] for online, via in topology.assistants.items()}
 
 
 def test_target_routes_the_client_network_via_the_assistant(target: Host, topology: Topology) -> None:
-    expected = [(topology.addresses["assistant"], topology.addresses["target"])]
-    assert routes_to_client_network(target, topology) == expected
+    assert routes_to_client_networks(target, topology) == routes_via_assistants(target, topology)
 
 
 def test_target_would_send_an_answer_to_the_assistant(target: Host, topology: Topology) -> None:
-    mirrored_client = str(topology.client_network[7])
-    (route,) = json.loads(target.check_output("ip -4 -json route get %s", mirrored_client))
-    assert route["gateway"] == topology.addresses["assistant"]
+    for online, network in topology.client_networks.items():
+        (route,) = json.loads(target.check_output("ip -4 -json route get %s", str(network[7])))
+        assert route["gateway"] == topology.addresses[topology.assistants[online]]
 
 
 def test_target_gets_the_route_back_by_its_unit(target: Host, topology: Topology) -> None:
     target.check_output("systemctl stop mirror-route")
     try:
-        assert routes_to_client_network(target, topology) == []
+        assert not any(routes_to_client_networks(target, topology).values())
     finally:
         target.check_output("systemctl start mirror-route")
-    assert len(routes_to_client_network(target, topology)) == 1
+    assert routes_to_client_networks(target, topology) == routes_via_assistants(target, topology)
     assert target.service("mirror-route").is_enabled
 
 
 def test_target_accepts_packets_from_the_client_network(target: Host, topology: Topology) -> None:
     """Reverse path filtering must let in what arrives on the interface that the route leads out of."""
     command = "ip -4 -json route get %s from %s iif %s"
-    (towards,) = json.loads(target.check_output("ip -4 -json route get %s", topology.addresses["online"]))
-    own, mirrored_client = topology.addresses["target"], str(topology.client_network[7])
-    answer = target.run(command, own, mirrored_client, towards["dev"])
-    assert answer.rc == 0, answer.stderr
+    own = topology.addresses[target.backend.get_hostname()]
+    for online, network in topology.client_networks.items():
+        (towards,) = json.loads(target.check_output("ip -4 -json route get %s", topology.addresses[online]))
+        answer = target.run(command, own, str(network[7]), towards["dev"])
+        assert answer.rc == 0, answer.stderr
 
 
 def test_assistant_does_not_forward(assistant: Host) -> None:

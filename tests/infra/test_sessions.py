@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from support.mirror import Mirror, Passage
-from support.sessions import Multiset
+from support.sessions import Multiset, multiset
 from support.topology import Topology
 
 SAMPLED = {"sessions": 2000, "concurrency": 50, "turns": 2, "max_bytes": 200, "source_port_base": 4000}
@@ -37,11 +37,18 @@ def test_hop_online_service_read_what_the_client_sent(passage: Passage) -> None:
 
 
 def test_hop_copy_saw_every_session(passage: Passage) -> None:
-    assert passage.seen == 500
+    assert sum(passage.seen.values()) == 500
+    assert passage.seen == {name: len(entries) for name, entries in passage.online_entries.items()}
 
 
 def test_hop_copy_mirrored_every_session(passage: Passage) -> None:
     assert {word: count for word, count in passage.outcomes.items() if count} == {"mirrored": 500}
+
+
+def test_hop_assistant_got_answers_to_its_own_copies_only(passage: Passage) -> None:
+    for name, responses in passage.responses.items():
+        assert responses["packets"] > 0, name
+        assert responses["no_owner"] == 0, name
 
 
 def test_hop_target_service_read_what_online_read(passage: Passage) -> None:
@@ -49,21 +56,26 @@ def test_hop_target_service_read_what_online_read(passage: Passage) -> None:
     assert (missing.total(), extra.total()) == (0, 0), f"missing {missing.most_common(3)}, extra {extra.most_common(3)}"
 
 
-def test_target_saw_clients_from_the_client_network_only(passage: Passage, topology: Topology) -> None:
-    peers = {ipaddress.IPv4Address(entry["peer"]) for entry in passage.target_entries}
-    assert peers
-    assert all(peer in topology.client_network for peer in peers), peers
+def test_each_part_of_the_client_network_has_the_sessions_of_its_online_host(
+    passage: Passage, topology: Topology
+) -> None:
+    arrived = [entry for entries in passage.target_entries.values() for entry in entries]
+    assert len(arrived) == 500
+    for name, network in topology.client_networks.items():
+        of_network = [entry for entry in arrived if ipaddress.IPv4Address(entry["peer"]) in network]
+        assert multiset(of_network) == multiset(passage.online_entries[name]), name
 
 
 def test_target_saw_sessions_end_as_online_did(passage: Passage) -> None:
-    assert {entry["end"] for entry in passage.target_entries} == {"eof"}
+    assert {entry["end"] for entries in passage.target_entries.values() for entry in entries} == {"eof"}
 
 
 def test_counters_add_up(mirror: Mirror, passage: Passage) -> None:
-    status = mirror.status("copy")
-    assert status["sessions"]["seen"] == sum(status["sessions"]["outcomes"].values())
-    assert passage.seen == sum(passage.outcomes.values())
-    assert status["capture"]["drops"] == 0
+    for name, status in mirror.statuses("copy").items():
+        assert status["sessions"]["seen"] == sum(status["sessions"]["outcomes"].values()), name
+        assert status["imbalance"] == [], name
+        assert status["capture"]["drops"] == 0, name
+    assert sum(passage.seen.values()) == sum(passage.outcomes.values())
 
 
 def test_large_turns_arrive(mirror: Mirror) -> None:

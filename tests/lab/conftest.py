@@ -1,4 +1,4 @@
-"""A small lab for each test. It shares nothing but the root file system with the one that `make lab` made."""
+"""Labs of the tests' own. They share nothing but the root file system with the one that `make lab` made."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def children(pid: int) -> list[int]:
 class Lab:
     """A lab with a name, a state directory and a user directory that no other has."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, inventory: Path | None = None) -> None:
+        """A small lab, or one of an inventory."""
         directory.mkdir(exist_ok=True)
         self.directory = directory
         self.prefix = f"ctt{os.getpid()}n{next(_numbers)}"
@@ -101,12 +102,17 @@ class Lab:
             "lab_user_dir": str(self.user_dir),
             "lab_keep_rootfs": True,
         }
-        self._inventory = directory / "inventory.json"
-        self._inventory.write_text(json.dumps(INVENTORY))
+        self.inventory = inventory or directory / "inventory.json"
+        if inventory is None:
+            self.inventory.write_text(json.dumps(INVENTORY))
 
     def up(self, *options: str) -> Run:
         """Make the lab."""
-        return self._play("lab", *options)
+        return self._play("playbooks/lab.yml", *options)
+
+    def site(self, *options: str) -> Run:
+        """Make the lab and all that is in it."""
+        return self._play("site.yml", *options)
 
     def make(self) -> Run:
         """Make the lab, which has to succeed."""
@@ -116,7 +122,7 @@ class Lab:
 
     def down(self, *options: str) -> Run:
         """Remove the lab."""
-        return self._play("teardown", *options)
+        return self._play("playbooks/teardown.yml", *options)
 
     def up_until(self, predicate: Callable[[], object], what: str, *, whole_tree: bool = True) -> None:
         """Begin to make the lab and kill -9 it as soon as ``predicate`` holds.
@@ -125,7 +131,7 @@ class Lab:
         """
         log = self.directory / "log"
         with log.open("w") as output:
-            process = subprocess.Popen(self._command("lab"), cwd=REPOSITORY, stdout=output, stderr=output)
+            process = subprocess.Popen(self._command("playbooks/lab.yml"), cwd=REPOSITORY, stdout=output, stderr=output)
         try:
             wait_until(lambda: predicate() or process.poll() is not None, what)
             assert process.poll() is None, f"ansible-playbook ended before: {what}:\n{log.read_text()}"
@@ -180,16 +186,24 @@ class Lab:
 
     def _command(self, playbook: str, *options: str) -> list[str]:
         program = str(Path(sys.executable).with_name("ansible-playbook"))
-        extra = ["-i", str(self._inventory), "-e", json.dumps(self.extra)]
-        return [program, f"playbooks/{playbook}.yml", *extra, *options]
+        extra = ["-i", str(self.inventory), "-e", json.dumps(self.extra)]
+        return [program, playbook, *extra, *options]
 
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """A lab that is not made yet. It is gone after the test, whatever the test did."""
-    lab = Lab(tmp_path)
-    yield lab
-    result = lab.down()
-    assert result.status == 0, result.output
-    assert lab.traces() == []
-    shutil.rmtree(tmp_path)
+    with removed_afterwards(Lab(tmp_path)) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def removed_afterwards(lab: Lab) -> Iterator[Lab]:
+    """Lends a lab and removes it, of which nothing must be left."""
+    try:
+        yield lab
+    finally:
+        result = lab.down()
+        assert result.status == 0, result.output
+        assert lab.traces() == []
+        shutil.rmtree(lab.directory)

@@ -1,10 +1,34 @@
-"""Hosts that may be down."""
+"""The hosts over ssh, which may be down."""
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import testinfra
 from testinfra.host import Host
 
-__all__ = ["output_if_up", "unreachable"]
+from .topology import Topology
+
+__all__ = ["connected", "output_if_up", "unreachable"]
+
+
+@contextmanager
+def connected(topology: Topology) -> Iterator[dict[str, Host]]:
+    """All hosts by name. Each has one connection, which ends afterwards, so that hosts can be removed."""
+    config = str(topology.ssh_config)
+    with tempfile.TemporaryDirectory(prefix="ct-ssh-") as directory:
+        try:
+            yield {
+                name: testinfra.get_host(f"ssh://{name}", ssh_config=config, controlpath=f"{directory}/{name}")
+                for name in topology.addresses
+            }
+        finally:
+            for name in topology.addresses:
+                command = ["ssh", "-F", config, "-o", f"ControlPath={directory}/{name}", "-O", "exit", name]
+                subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
 
 
 def output_if_up(host: Host, command: str) -> str:

@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +14,19 @@ from testinfra.host import Host
 
 from .topology import REPOSITORY, Topology
 
-__all__ = ["DRIVER", "Driven", "Driving", "Multiset", "SessionLog", "start_driver"]
+__all__ = ["DRIVER", "Driven", "Driving", "Entries", "Multiset", "SessionLog", "multiset", "start_driver"]
 
 DRIVER = REPOSITORY / "roles" / "mirror_check" / "files" / "sessions.py"
 LOG = "/var/log/echo_server/sessions.jsonl"
 
 Multiset = Counter[tuple[int, str]]
+Entries = list[dict[str, Any]]
+"""Lines of a service's session log."""
+
+
+def multiset(entries: Iterable[dict[str, Any]]) -> Multiset:
+    """The sessions as a multiset of (bytes, SHA-256)."""
+    return Counter((entry["bytes"], entry["sha256"]) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +68,14 @@ class Driving:
 
 
 def start_driver(topology: Topology, **options: object) -> Driving:
-    """Start driving sessions at the online service; options are the driver's, with underscores."""
+    """Start driving sessions at all online services in turn; options are the driver's, with underscores."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
-    command = ["python3", "-", topology.addresses["online"], f"--port={topology.service_port}", *flags]
+    flags += [f"--port={port}" for port in topology.service_ports]
+    command = ["python3", "-", *(topology.addresses[name] for name in topology.names["online"]), *flags]
     # The client host needs nothing installed: the program goes in by standard input.
     with DRIVER.open() as program:
         process = subprocess.Popen(
-            ["ssh", "-F", str(topology.ssh_config), topology.names["client"], shlex.join(command)],
+            ["ssh", "-F", str(topology.ssh_config), topology.names["client"][0], shlex.join(command)],
             stdin=program,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -82,11 +91,7 @@ class SessionLog:
         self._host = host
         self._start = int(host.check_output("stat -c %%s %s", LOG))
 
-    def entries(self) -> list[dict[str, Any]]:
+    def entries(self) -> Entries:
         """The log's lines."""
         lines = self._host.check_output("tail -c +%s %s", str(self._start + 1), LOG).splitlines()
         return [json.loads(line) for line in lines]
-
-    def sessions(self) -> Multiset:
-        """The sessions as a multiset of (bytes, SHA-256)."""
-        return Counter((entry["bytes"], entry["sha256"]) for entry in self.entries())
