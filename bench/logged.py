@@ -85,7 +85,7 @@ def _upload(connections: int, quick: bool = False) -> Scenario:
         meter = Meter(running)
         words = ["upload", "--connections", connections, "--bytes", size]
         client = world.start_program(APPS / "stream_client.py", *words)
-        sample = run_logged(world, running, client, meter, UPLOAD_LATE_S)
+        sample = run_logged(world, running, client, meter, UPLOAD_LATE_S * scale)
         return sample | _per(sample, sample["received_mb"], 1000)
 
     metrics = (
@@ -111,7 +111,7 @@ def _loss(per_cent: int) -> Scenario:
         sessions = round(LOSS_SESSIONS * scale)
         words = [ONLINE, "--sessions", sessions, "--turns", LOSS_TURNS]
         client = world.start_program("turns.py", *words)
-        sample = run_logged(world, running, client, meter, LOSS_LATE_S)
+        sample = run_logged(world, running, client, meter, LOSS_LATE_S * scale)
         return sample | _per(sample, sessions * LOSS_TURNS, 1)
 
     metrics = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -237,6 +238,17 @@ def fresh_world() -> Iterator[World]:
             world.prepare()
             yield world
         finally:
-            if world:
-                world.close()
-            network.delete()
+            with undisturbed():
+                if world:
+                    world.close()
+                network.delete()
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have signals that end the benchmark wait: a second Ctrl-C would leave half of a network behind."""
+    waiting = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
