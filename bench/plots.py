@@ -13,7 +13,8 @@ __all__ = ["Bar", "Group", "bar_chart", "nice_limit"]
 
 WIDTH, LABEL, VALUE = 560, 136, 70
 BAR, GAP, GROUP_GAP, HEAD, FOOT = 17, 4, 12, 8, 24
-TICKS = 4
+STEPS = {1.0: 4, 1.5: 3, 2.0: 4, 2.5: 5, 3.0: 3, 4.0: 4, 5.0: 5, 6.0: 3, 8.0: 4, 10.0: 4}
+"""Where an axis may end, times a power of ten, and into how many parts it is divided then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +39,11 @@ class Group:
 
 
 def nice_limit(value: float) -> float:
-    """Return the least of 1, 2, 2.5, 5 times a power of ten that is not below a value; 1 for what is not positive."""
+    """Return the least end of an axis that is not below a value; 1 for a value that is not positive."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if step * power >= value * 0.999999)
+    return next(step * power for step in STEPS if step * power >= value * 0.999999)
 
 
 def bar_chart(title: str, unit: str, groups: Sequence[Group], limit: float | None = None) -> str:
@@ -93,8 +94,9 @@ def _bar(bar: Bar, y: float, scale: float) -> str:
 
 def _axis(limit: float, scale: float, bottom: float) -> str:
     lines = []
-    for index in range(TICKS + 1):
-        value = limit * index / TICKS
+    ticks = STEPS.get(float(f"{limit:e}".split("e")[0]), 4)
+    for index in range(ticks + 1):
+        value = limit * index / ticks
         x = LABEL + value * scale
         lines.append(f'<path class="grid" d="M{x:.1f} {HEAD - 4}V{bottom:.1f}"/>')
         lines.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 15:.1f}">{value:,.4g}</text>')

@@ -91,7 +91,8 @@ def card(results: Results, names: list[str], metric: Metric) -> str:
     if not groups:
         return ""
     share = metric.unit == "%" and metric.better == "high"
-    chart = bar_chart(metric.title, metric.unit, groups, 100.0 if share else None)
+    highest = max(bar.summary.high for group in groups for bar in group.bars)
+    chart = bar_chart(metric.title, metric.unit, groups, 100.0 if share and highest <= 100 else None)
     better = {"low": "lower is better", "high": "higher is better"}.get(metric.better, "")
     detail = ", ".join(text for text in (metric.unit, better) if text)
     return f'<div class="card"><h3>{escape(metric.title)} <span>{escape(detail)}</span></h3>{chart}</div>'
