@@ -46,8 +46,13 @@ def nice_limit(value: float) -> float:
     return next(step * power for step in STEPS if step * power >= value * 0.999999)
 
 
-def bar_chart(title: str, unit: str, groups: Sequence[Group], limit: float | None = None) -> str:
-    """Return a chart; its bars have the class `bar TOOL`. `limit` is where the axis ends, else it is found."""
+def bar_chart(
+    title: str, unit: str, groups: Sequence[Group], limit: float | None = None, mark: float | None = None
+) -> str:
+    """Return a chart; its bars have the class `bar TOOL`.
+
+    `limit` is where the axis ends, else it is found; at `mark` there is a line.
+    """
     limit = limit or nice_limit(max((bar.summary.high for group in groups for bar in group.bars), default=1.0))
     scale = (WIDTH - LABEL - VALUE) / limit
     parts, y = [], float(HEAD)
@@ -59,7 +64,10 @@ def bar_chart(title: str, unit: str, groups: Sequence[Group], limit: float | Non
             parts.append(_bar(bar, y, scale))
             y += BAR + GAP
         y += GROUP_GAP
-    body = "".join(parts)
+    line = ""
+    if mark is not None:
+        line = f'<path class="mark" d="M{LABEL + mark * scale:.1f} {HEAD - 4}V{y - GROUP_GAP:.1f}"/>'
+    body = line + "".join(parts)
     height = y - GROUP_GAP + FOOT
     described = f"{title}, {unit}" if unit else title
     return (

@@ -15,6 +15,7 @@ __all__ = ["page"]
 
 STYLE = Path(__file__).with_name("report.css")
 REFERENCE = "tcpcopy"
+OVERVIEW_KEY = "cpu"
 GROUPS = {
     "keepalive": ("HTTP keep-alive", "Requests at a fixed rate on connections that stay open."),
     "connections": ("New connections", "Each request opens a connection of its own and closes it."),
@@ -44,7 +45,7 @@ def page(results: Results) -> str:
 {STYLE.read_text()}</style></head><body><main>
 <h1>copytool benchmark</h1><p>{escape(machine_line(results))}</p>
 {legend(results)}<p>{INTRODUCTION}</p>
-{sections}
+{overview(results)}{sections}
 <footer>Made by <code>make bench</code>; docs/performance.md says how each number is measured.</footer>
 </main></body></html>
 """
@@ -62,6 +63,29 @@ def legend(results: Results) -> str:
             f'<div><i class="{escape(name)}"></i>{escape(tool["title"])} <small>{escape(remark)}</small></div>'
         )
     return f'<div class="legend">{"".join(entries)}</div>'
+
+
+def overview(results: Results) -> str:
+    """Return a chart of what each load costs in multiples of tcpcopy's processor time; empty if there is none of it."""
+    groups = []
+    for name, shown in results.scenarios.items():
+        reference = results.summary(name, REFERENCE, OVERVIEW_KEY)
+        bars = []
+        for tool in results.measured(name):
+            summary = results.summary(name, tool, OVERVIEW_KEY)
+            if tool != REFERENCE and summary and reference and reference.median:
+                scaled = summary.divided_by(reference.median)
+                bars.append(Bar(tool, results.tools[tool]["title"], scaled, f"{format_number(scaled.median)}x"))
+        if bars:
+            groups.append(Group(shown.title, bars))
+    if not groups:
+        return ""
+    chart = bar_chart("CPU on online, times tcpcopy's", "", groups, mark=1.0)
+    return (
+        "<section><h2>Price at a glance</h2><p>CPU on the online host for the same load, as a multiple of tcpcopy's;"
+        " the line marks tcpcopy.</p>"
+        f'<div class="grid wide"><div class="card">{chart}</div></div></section>'
+    )
 
 
 def section(results: Results, group: str) -> str:

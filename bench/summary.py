@@ -23,6 +23,10 @@ class Summary:
         """How far the rounds lie apart, as a share of the median; 0 where the median is 0."""
         return (self.high - self.low) / abs(self.median) if self.median else 0.0
 
+    def divided_by(self, value: float) -> Summary:
+        """Return the same in units of another value."""
+        return Summary(self.median / value, self.low / value, self.high / value, self.rounds)
+
 
 def summarise(values: Iterable[float]) -> Summary | None:
     """Return the summary of the rounds' values; None if there are none."""

@@ -87,13 +87,21 @@ def test_markdown(results: Results) -> None:
 
 def test_the_page_is_whole_and_escaped(results: Results) -> None:
     text = page(results)
-    assert text.count("<svg") == text.count("</svg>") == 2
+    assert text.count("<svg") == text.count("</svg>") == 3
     assert "<it>" not in text and "&lt;it&gt; broke" in text
     assert "A &lt;fast&gt; one" in text
     assert "GOREPLAY is not set" in text
     assert "http://" not in text and "https://" not in text and "<script" not in text
     for drawing in text.split("<svg")[1:]:
         ET.fromstring("<svg" + drawing.split("</svg>")[0] + "</svg>")
+
+
+def test_the_overview_compares_with_tcpcopy(results: Results) -> None:
+    text = page(results)
+    assert "Price at a glance" in text
+    assert ">2.00x</text>" in text
+    results.replace({("load", "tcpcopy")})
+    assert "Price at a glance" not in page(results)
 
 
 def test_bars_have_lengths_in_proportion(results: Results) -> None:
