@@ -45,6 +45,15 @@ class CopySettings:
     ring_bytes: int = 64 * 1024 * 1024
     """Size of each interface's capture ring."""
 
+    workers: int = 1
+    """Processes that share the work."""
+
+    worker: int = 0
+    """Which of them this is, from 0; client_networks and client_ranges are its part."""
+
+    all_client_ranges: list[tuple[bytes, int]] | None = None
+    """The usable addresses of all workers together; None: client_ranges are all."""
+
 
 @dataclass(frozen=True, slots=True)
 class InterceptSettings:

@@ -65,15 +65,14 @@ class ClientNetwork:
 
     A client keeps one address (its copies get the next ones), and its port when that is free; the caller says
     which keys are taken. `ranges` are (first packed address, count), all usable as hosts' addresses. Without any,
-    clients keep their own addresses.
+    clients keep their own addresses. `members` are the ranges of the whole network if `ranges` are only a part of it.
     """
 
-    __slots__ = ("_ranges", "_totals")
+    __slots__ = ("_members", "_ranges", "_totals")
 
-    def __init__(self, ranges: Sequence[tuple[bytes, int]]) -> None:
-        self._ranges: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
-        for first, count in ranges:
-            self._ranges[len(first)].append((int.from_bytes(first, "big"), count))
+    def __init__(self, ranges: Sequence[tuple[bytes, int]], members: Sequence[tuple[bytes, int]] | None = None) -> None:
+        self._ranges = _by_size(ranges)
+        self._members = self._ranges if members is None else _by_size(members)
         self._totals = {size: sum(count for _, count in pairs) for size, pairs in self._ranges.items()}
 
     @property
@@ -83,7 +82,7 @@ class ClientNetwork:
 
     def __contains__(self, address: bytes) -> bool:
         number = int.from_bytes(address, "big")
-        return any(first <= number < first + count for first, count in self._ranges[len(address)])
+        return any(first <= number < first + count for first, count in self._members[len(address)])
 
     def check_family(self, target: bytes) -> None:
         """Raise ConfigError if no address has the family of the packed address `target`."""
@@ -124,3 +123,10 @@ class ClientNetwork:
             index -= count
             first, count = next(ranges)
         return (first + index).to_bytes(size, "big")
+
+
+def _by_size(ranges: Sequence[tuple[bytes, int]]) -> dict[int, list[tuple[int, int]]]:
+    by_size: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
+    for first, count in ranges:
+        by_size[len(first)].append((int.from_bytes(first, "big"), count))
+    return by_size

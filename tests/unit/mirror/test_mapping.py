@@ -48,6 +48,14 @@ def test_choice_is_deterministic_and_inside(client: bytes, port: int) -> None:
     assert key[1:] == (port, TARGET, PORT)
 
 
+def test_part_of_a_network() -> None:
+    """Sessions come from the part; the whole network counts as the mirror's own."""
+    part = ClientNetwork([(pack("192.168.60.1"), 127)], [(pack("192.168.60.1"), 254)])
+    assert pack("192.168.60.200") in part and pack("192.168.61.1") not in part
+    chosen = {choose(part, bytes([10, 0, 0, number]), 5000)[0] for number in range(256)}
+    assert chosen <= {pack(f"192.168.60.{number}") for number in range(1, 128)} and len(chosen) > 60
+
+
 @given(ADDRESSES, st.lists(PORTS, min_size=2, max_size=20))
 def test_one_client_keeps_one_address(client: bytes, ports: list[int]) -> None:
     """All connections of a client come from the same address."""
