@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import selectors
+import time
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
@@ -23,6 +24,7 @@ from .loop import EventLoop
 from .nexthop import NextHopTable
 from .output import PacketOutput
 from .pace import Pace
+from .partition import keep_part
 from .ring import BlockRing, capture_status, look_after
 from .session_log import SessionLog
 from .settings import CopySettings
@@ -70,12 +72,14 @@ class CopyDaemon:
         now = loop.now()
         self.engine = Engine(
             settings.targets,
-            ClientNetwork(settings.client_ranges),
+            ClientNetwork(settings.client_ranges, settings.all_client_ranges),
             settings.mirror,
             ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
         )
         self._sockets = SocketLookup()
         code = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
+        if settings.workers > 1:
+            code = keep_part(code, settings.worker, settings.workers)
         blocks = settings.ring_bytes // _BLOCK_BYTES
         self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
@@ -107,7 +111,7 @@ class CopyDaemon:
                     f"-x (--map): target {format_address(address)} is an address of this host; the service would get"
                     " everything twice. Name the test host"
                 )
-        network = ClientNetwork(self._settings.client_ranges)
+        network = ClientNetwork(self._settings.client_ranges, self._settings.all_client_ranges)
         intercepts = {ip_address(host).packed for host, _port in self._settings.intercepts}
         for address in sorted(local | intercepts):
             if address in network:
@@ -228,6 +232,7 @@ class CopyDaemon:
             "send": {"errors": dict(self._output.errors), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],
             "internal_errors": self._loop.failures,
+            "cpu_s": round(time.process_time(), 3),
             "imbalance": self.engine.imbalance(),
         }
 
