@@ -57,8 +57,9 @@ The configuration file has a table [copy] whose keys are the long option names w
   client_network = ["192.168.60.x"]
   ratio = 20
 
-signals: SIGTERM closes the mirrored sessions on the target and ends; SIGUSR1 logs the counters.
-SIGHUP of a closed terminal is like SIGTERM; with -d and under systemd it is ignored.
+signals: SIGTERM closes the mirrored sessions on the target and ends; SIGUSR1 logs the counters. With --workers they
+go to the process that was started, or to all. SIGHUP of a closed terminal is like SIGTERM; with -d and under systemd it
+is ignored.
 
 {_EXIT_STATUSES}"""
 

@@ -58,11 +58,13 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
     from ..io.copy_daemon import CopyDaemon
     from ..io.intercept_daemon import InterceptDaemon
     from ..io.loop import EventLoop
+    from ..io.supervisor import Supervisor
     from .settings import copy_settings, intercept_settings
 
     make_daemon: Callable[[EventLoop], _Daemon]
     if command == "copy":
-        make_daemon = partial(CopyDaemon, copy_settings(values))
+        settings = copy_settings(values)
+        make_daemon = partial(CopyDaemon if settings.workers == 1 else Supervisor, settings)
     else:
         make_daemon = partial(InterceptDaemon, intercept_settings(values))
     background = Background() if values["daemon"] else None

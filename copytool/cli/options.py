@@ -216,6 +216,14 @@ COPY_OPTIONS = (
         parse=values.integer(1, 4096),
         default=64,
     ),
+    Option(
+        "workers",
+        "processes that share the connections, the client network, ring, buffer and session limits among them; auto for"
+        " as many as there are CPUs",
+        metavar="N",
+        parse=values.parse_workers,
+        default=1,
+    ),
     *_COMMON,
 )
 

@@ -62,6 +62,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
             total_buffer_bytes=values["total_buffer"] * _MIB,
         ),
         ring_bytes=values["ring_size"] * _MIB,
+        workers=values["workers"],
     )
 
 

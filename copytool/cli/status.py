@@ -85,6 +85,7 @@ def format_status(status: dict[str, Any]) -> list[str]:
     capture = status["capture"]
     lines.append(f"  capture      {capture['packets']:,} packets, {capture['drops']:,} dropped by the kernel")
     lines += [f"  NO CAPTURE   on {name or 'all interfaces'}: {why}" for name, why in capture["problems"].items()]
+    lines += map(_worker_line, status.get("workers", []))
     if status["internal_errors"]:
         lines.append(f"  INTERNAL     {status['internal_errors']:,} errors; see the log and report them")
     return lines
@@ -113,6 +114,18 @@ def _copy_lines(status: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _worker_line(worker: dict[str, Any]) -> str:
+    """Return what one of several workers has done of the sums above, or why its figures are missing from them."""
+    who = f"worker {worker['worker']}"
+    again = f", started again {worker['restarts']:,} times" if worker["restarts"] else ""
+    if worker["state"] != "running":
+        return f"  NO FIGURES   of {who} (pid {worker['pid'] or 'none'}){again}: {worker['state']}"
+    return (
+        f"  {who:<12} pid {worker['pid']}: {worker['sessions']:,} sessions, {worker['packets']:,} packets,"
+        f" {worker['drops']:,} dropped, {worker['cpu_s']:,.1f} s of CPU{again}"
+    )
+
+
 def format_sessions(answer: dict[str, Any]) -> list[str]:
     """Return the list of ended sessions as an aligned table for people, newest last."""
     sessions = answer["sessions"]
@@ -123,6 +136,9 @@ def format_sessions(answer: dict[str, Any]) -> list[str]:
         cells = zip(row, _SESSION_COLUMNS, widths, strict=True)
         lines.append("  ".join([*(f"{text:{align}{width}}" for text, (_, align), width in cells), reason]).rstrip())
     lines.append(f"{len(sessions):,} of {answer['ended']:,} sessions that ended; local time, sizes in bytes")
+    lines += [
+        f"NO ANSWER from worker {number}: its sessions are missing" for number in answer.get("silent_workers", [])
+    ]
     return lines
 
 

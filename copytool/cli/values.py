@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from collections.abc import Callable
@@ -21,11 +22,13 @@ __all__ = [
     "parse_interfaces",
     "parse_map",
     "parse_networks",
+    "parse_workers",
 ]
 
 _MAPPING = re.compile(r"(?:(?P<online>.+):)?(?P<port>\d+)-(?P<target>.+):(?P<target_port>\d+)")
 _ENDPOINT = re.compile(r"(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?")
 _MAX_INTERFACE = 15  # IFNAMSIZ without the final NUL
+_MAX_WORKERS = 16  # the kernel shows each packet that this host receives to each of them
 
 ClientNetworks = tuple[list[Network], list[tuple[bytes, int]]]
 """Networks as announced to intercept, and their usable addresses as (first packed address, count)."""
@@ -186,3 +189,13 @@ def number(low: float, high: float, *, above: bool = False) -> Callable[[str], f
         return value
 
     return parse
+
+
+def parse_workers(text: str) -> int:
+    """Parse a number of processes; `auto` means as many as this process may use CPUs."""
+    if text == "auto":
+        return min(len(os.sched_getaffinity(0)), _MAX_WORKERS)
+    try:
+        return integer(1, _MAX_WORKERS)(text)
+    except ConfigError as error:
+        raise ConfigError(f"{error}, nor auto") from None

@@ -30,10 +30,10 @@ def _sessions_arrive(network: Network) -> None:
     assert network.multiset("target") == network.multiset("online")
 
 
-@pytest.mark.parametrize("name", ["online", "assistant"])
-def test_interface_down_and_up(network: Network, name: str) -> None:
+@pytest.mark.parametrize(("name", "workers"), [("online", 1), ("online", 2), ("assistant", 1)])
+def test_interface_down_and_up(network: Network, name: str, workers: int) -> None:
     """A daemon whose interface is down says so, does not spin, and goes on by itself."""
-    network.start_mirror(f"{COPY} -i ens18")
+    network.start_mirror(f"{COPY} -i ens18 --workers {workers}")
     _sessions_arrive(network)
     host = network.hosts[name]
     host.run("ip", "link", "set", "ens18", "down")
@@ -49,10 +49,10 @@ def test_interface_down_and_up(network: Network, name: str) -> None:
     _sessions_arrive(network)
 
 
-@pytest.mark.parametrize("name", ["online", "assistant"])
-def test_interface_removed_and_made_again(network: Network, name: str) -> None:
+@pytest.mark.parametrize(("name", "workers"), [("online", 1), ("online", 2), ("assistant", 1)])
+def test_interface_removed_and_made_again(network: Network, name: str, workers: int) -> None:
     """A new interface of the same name, which has another index, is captured on."""
-    network.start_mirror(f"{COPY} -i ens18")
+    network.start_mirror(f"{COPY} -i ens18 --workers {workers}")
     _sessions_arrive(network)
     network.remove_interface(name)
     network.add_interface(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_network
 
 import pytest
@@ -112,3 +113,13 @@ def test_bad_integers(text: str) -> None:
     """Whole numbers outside their bounds are refused with the bounds."""
     with pytest.raises(ConfigError, match=r"whole number in 1\.\.1024"):
         values.integer(1, 1024)(text)
+
+
+def test_workers() -> None:
+    """A number, or as many as this process may have CPUs."""
+    assert values.parse_workers("3") == 3
+    assert values.parse_workers("auto") == min(len(os.sched_getaffinity(0)), 16)
+    for text in ("0", "17", "two", ""):
+        with pytest.raises(ConfigError) as error:
+            values.parse_workers(text)
+        assert str(error.value) == f"{text!r} is not a whole number in 1..16, nor auto"

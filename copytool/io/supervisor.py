@@ -1,0 +1,181 @@
+"""`copytool copy --workers N`: starts the workers, starts again the one that dies, and speaks for all of them.
+
+It has no part in the mirroring: a worker captures, sends and keeps its link by itself, and the workers share nothing.
+So waiting for their answers here holds nobody up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import time
+from typing import Any
+
+from ..errors import ConfigError, CopytoolError
+from .control import ControlServer
+from .gather import ask_all
+from .loop import EventLoop
+from .session_log import KEPT_SESSIONS
+from .settings import CopySettings
+from .shares import split_settings
+from .totals import add_up, merge_sessions
+from .worker import Worker, WorkerFailed
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger(__name__)
+
+_START_S = 20.0
+_ANSWER_S = 1.0
+_END_S = 5.0
+_RESTART_S = 1.0
+
+
+class Supervisor:
+    """What `copytool copy` runs instead of a CopyDaemon when there are several workers."""
+
+    def __init__(self, settings: CopySettings, loop: EventLoop) -> None:
+        """Start the workers; raises HostError or ConfigError with the reason if one cannot start."""
+        self._loop = loop
+        self._settings = settings
+        self._posts = [_Post(share) for share in split_settings(settings)]
+        commands = {"status": lambda _request: self.status(), "sessions": self._sessions}
+        self._control = ControlServer(loop, settings.control_socket, commands)
+        try:
+            for post in self._posts:
+                post.worker = Worker(post.settings)
+            for post in self._posts:
+                assert post.worker is not None
+                post.worker.wait_ready(_START_S)
+        except BaseException:
+            self.shut_down()
+            raise
+        for post in self._posts:
+            self._watch(post)
+        loop.services.append(self)
+
+    # -- the loop calls these -------------------------------------------------------------------------------
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return min(post.start_at for post in self._posts)
+
+    def handle_timer(self, now: float) -> None:
+        """Start workers again."""
+        for post in self._posts:
+            if post.start_at <= now:
+                post.start_at = now + _RESTART_S  # if there cannot be another process now
+                post.worker = Worker(post.settings)
+                post.start_at = float("inf")
+                post.restarts += 1
+                self._watch(post)
+
+    def _watch(self, post: _Post) -> None:
+        assert post.worker is not None
+        post.worker.channel.setblocking(False)
+        self._loop.watch(post.worker.channel, selectors.EVENT_READ, lambda _events: self._on_report(post))
+
+    def _on_report(self, post: _Post) -> None:
+        """A worker that was started again says that it is ready, or one is gone."""
+        worker = post.worker
+        assert worker is not None
+        try:
+            worker.read_report()
+        except EOFError:
+            reason = ""
+        except (WorkerFailed, CopytoolError, OSError, ValueError) as error:
+            reason = str(error)
+        else:
+            post.reason = ""
+            _log.info("worker %d runs again, as pid %d", worker.number, worker.pid)
+            return
+        self._loop.unwatch(worker.channel)
+        how = worker.reap()
+        if reason != post.reason or not reason:
+            _log.error("worker %d (pid %d) %s; starting it again", worker.number, worker.pid, reason or how)
+        post.reason = reason or how
+        post.start_at = self._loop.now() + _RESTART_S
+        worker.close()
+        post.worker = None
+
+    # -- from outside ---------------------------------------------------------------------------------------
+
+    def shut_down(self) -> None:
+        """End the workers, which end their sessions; kill those that do not obey."""
+        workers = [post.worker for post in self._posts if post.worker is not None]
+        for worker in workers:
+            self._loop.unwatch(worker.channel)
+            worker.ask_to_end()
+        deadline = self._loop.now() + _END_S
+        for worker in workers:
+            how = worker.reap(max(deadline - self._loop.now(), 0.0))
+            if worker.ready and how != "ended with status 0":
+                _log.warning("worker %d (pid %d) %s", worker.number, worker.pid, how)
+            worker.close()
+            with contextlib.suppress(OSError):
+                worker.control_socket.unlink()  # of one that was killed
+        self._control.close()
+
+    def status(self) -> dict[str, Any]:
+        """Return the sum of what the workers count, and what is known of each, as JSON-able data."""
+        answers = self._ask({"command": "status"})
+        total = add_up(self._settings, answers)
+        total["internal_errors"] += self._loop.failures
+        total["cpu_s"] = round(total["cpu_s"] + time.process_time(), 3)
+        total["workers"] = [post.status(answers.get(post.number)) for post in self._posts]
+        return total
+
+    def _sessions(self, request: dict[str, Any]) -> dict[str, Any]:
+        answers = self._ask(request)
+        for answer in answers.values():
+            if "error" in answer:
+                raise ConfigError(answer["error"])
+        silent = [post.number for post in self._posts if post.number not in answers]
+        merged = merge_sessions(answers, request.get("count", KEPT_SESSIONS))
+        return {**merged, "silent_workers": silent}
+
+    def _ask(self, request: dict[str, Any]) -> dict[int, dict[str, Any]]:
+        """Return the answers of the workers that run and answer."""
+        workers = [post.worker for post in self._posts if post.worker is not None]
+        return ask_all({worker.number: worker.control_socket for worker in workers if worker.ready}, request, _ANSWER_S)
+
+
+class _Post:
+    """The place of one worker.
+
+    worker: the process, None while there is none. start_at: when it is to be started again. reason: why the last one
+    is no more. restarts: how many were started after the first.
+    """
+
+    def __init__(self, settings: CopySettings) -> None:
+        self.settings = settings
+        self.number = settings.worker + 1
+        self.worker: Worker | None = None
+        self.start_at = float("inf")
+        self.reason = ""
+        self.restarts = 0
+
+    def status(self, answer: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the worker's line in `copytool status --json`, from its own status document if it gave one."""
+        pid = self.worker.pid if self.worker is not None else 0
+        line = {"worker": self.number, "pid": pid, "restarts": self.restarts}
+        if answer is None or "error" in answer:
+            return {**line, "state": (answer or {}).get("error") or self._problem()}
+        return {
+            **line,
+            "state": "running",
+            "sessions": answer["sessions"]["seen"],
+            "active": answer["sessions"]["outcomes"]["active"],
+            "packets": answer["capture"]["packets"],
+            "drops": answer["capture"]["drops"],
+            "cpu_s": answer["cpu_s"],
+            "client_networks": [str(network) for network in self.settings.client_networks],
+            "link": answer["link"],
+            "imbalance": answer["imbalance"],
+        }
+
+    def _problem(self) -> str:
+        if self.worker is not None and self.worker.ready:
+            return f"no answer within {_ANSWER_S:g} s"
+        return f"is being started again: {self.reason}"

@@ -1,0 +1,160 @@
+"""One of several processes of `copytool copy`: how it is started, says that it is ready, and ends.
+
+A socket pair joins it to its supervisor. The worker writes one line to it, when it is ready or why it cannot be; the
+supervisor writes nothing. Its end of file tells the other side that this one is gone: the supervisor looks what became
+of a worker, and a worker ends, with RSTs for its sessions, when the supervisor closes the pair or was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import NoReturn
+
+from ..errors import ConfigError, CopytoolError, HostError
+from .copy_daemon import CopyDaemon
+from .loop import EventLoop
+from .settings import CopySettings
+
+__all__ = ["Worker", "WorkerFailed"]
+
+_log = logging.getLogger(__name__)
+
+_REPORT_BYTES = 4096
+_REAP_S = 1.0
+
+
+class WorkerFailed(Exception):
+    """A worker ended with an internal error, or was killed, before it was ready."""
+
+
+class Worker:
+    """A worker process as its supervisor sees it.
+
+    number: from 1. ready: whether it runs. channel: readable when it has reported, or is gone.
+    """
+
+    def __init__(self, settings: CopySettings) -> None:
+        """Start the process. Nothing else may run in this process that a fork would break (threads)."""
+        self.number = settings.worker + 1
+        self.control_socket: Path = settings.control_socket
+        self.ready = False
+        self.channel, its_channel = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _be_worker(settings, its_channel)
+        its_channel.close()
+
+    def wait_ready(self, timeout_s: float) -> None:
+        """Wait for the report; raises what kept the worker from starting."""
+        self.channel.settimeout(timeout_s)
+        try:
+            self.read_report()
+        except TimeoutError:
+            raise HostError(f"worker {self.number} (pid {self.pid}) is not ready within {timeout_s:g} s") from None
+        self.channel.setblocking(False)
+
+    def read_report(self) -> None:
+        """Note that the worker is ready; raises what kept it from that, EOFError if it is gone since."""
+        data = self.channel.recv(_REPORT_BYTES)
+        if not data and not self.ready:
+            raise WorkerFailed(f"worker {self.number} {self.reap()} before it was ready; please report it")
+        if not data:
+            raise EOFError
+        report = json.loads(data)
+        if error := report["error"]:
+            kinds: dict[str, type[Exception]] = {"config": ConfigError, "host": HostError}
+            raise kinds.get(report["kind"], WorkerFailed)(error)
+        self.ready = True
+
+    def ask_to_end(self) -> None:
+        """Make the worker end its sessions and itself."""
+        with contextlib.suppress(OSError):
+            self.channel.shutdown(socket.SHUT_RDWR)
+
+    def reap(self, timeout_s: float = _REAP_S) -> str:
+        """Wait until the process has ended, kill it if it takes too long; return how it ended, as words."""
+        deadline = time.monotonic() + timeout_s
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        while not pid:
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+                pid, status = os.waitpid(self.pid, 0)
+                return f"did not end within {timeout_s:g} s and was killed"
+            time.sleep(0.01)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        code = os.waitstatus_to_exitcode(status)
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    def close(self) -> None:
+        """Release the channel."""
+        self.channel.close()
+
+
+def _be_worker(settings: CopySettings, channel: socket.socket) -> NoReturn:
+    """Run in the new process and never return: what is on the stack belongs to the supervisor."""
+    status = 1
+    try:
+        _leave_supervisor(channel.fileno(), settings.worker + 1)
+        _run(settings, channel)
+        status = 0
+    except CopytoolError as error:
+        _report(channel, str(error), "config" if isinstance(error, ConfigError) else "host")
+    except BaseException as error:
+        with contextlib.suppress(Exception):
+            _log.critical("internal error, it ends; please report it", exc_info=True)
+        _report(channel, f"internal error: {error!r}", "internal")
+    finally:
+        os._exit(status)
+
+
+def _run(settings: CopySettings, channel: socket.socket) -> None:
+    loop = EventLoop()
+    daemon = CopyDaemon(settings, loop)
+    loop.watch(channel, selectors.EVENT_READ, lambda _events: loop.stop())
+    _report(channel, "", "")
+    loop.run()
+    daemon.shut_down()
+    loop.close()
+
+
+def _report(channel: socket.socket, error: str, kind: str) -> None:
+    with contextlib.suppress(OSError):
+        channel.sendall(json.dumps({"error": error[: _REPORT_BYTES // 8], "kind": kind}).encode())
+
+
+def _leave_supervisor(channel: int, number: int) -> None:
+    """Give up what the supervisor has open: its pid file's lock, its sockets, the ends of other workers' pairs.
+
+    A worker obeys only its supervisor, so signals that a terminal or a service manager sends to all end it in order.
+    """
+    signal.set_wakeup_fd(-1)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(name, signal.SIG_IGN)
+    kept = {0, 1, 2, channel}
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: _name(record, number))
+        stream = getattr(handler, "stream", None)
+        if stream is not None:
+            kept.add(stream.fileno())
+    previous = 2
+    for descriptor in sorted(kept - {0, 1, 2}):
+        os.closerange(previous + 1, descriptor)
+        previous = descriptor
+    os.closerange(previous + 1, os.sysconf("SC_OPEN_MAX"))
+
+
+def _name(record: logging.LogRecord, number: int) -> bool:
+    """Let a log line begin with the worker's number."""
+    record.msg = f"worker {number}: {record.msg}"
+    return True
