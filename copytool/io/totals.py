@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import __version__
+from ..flavour import flavour
 from ..mirror.counters import EngineCounters
 from .settings import CopySettings
 from .transport import format_endpoint
@@ -22,7 +23,11 @@ def add_up(settings: CopySettings, answers: Mapping[int, Document]) -> Document:
     """
     total = _nothing(settings)
     for number, answer in sorted(answers.items()):
-        _add(total, {key: value for key, value in answer.items() if key not in ("role", "version", "link")}, number)
+        _add(
+            total,
+            {key: value for key, value in answer.items() if key not in ("role", "version", "flavour", "link")},
+            number,
+        )
     total["link"] = [_link(format_endpoint(address), answers) for address in settings.intercepts]
     return total
 
@@ -32,6 +37,7 @@ def _nothing(settings: CopySettings) -> Document:
     return {
         "role": "copy",
         "version": __version__,
+        "flavour": flavour(),
         **EngineCounters().to_json(0, 0),
         "capture": {"packets": 0, "drops": 0, "problems": {}},
         "send": {"errors": {}, "unreachable": {}},

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from copytool.io.bpf import attach_filter, compile_filter
 from copytool.io.partition import keep_part
 from copytool.mirror.mapping import flow_hash
-from copytool.wire.segment import ACK, build_segment
+from copytool.wire.build import build_segment
+from copytool.wire.segment import ACK
 
 FILTER = compile_filter("tcp and (dst port 1025 or (dst host 10.0.0.1 and dst port 80))", 0x40000)
 ADDRESSES = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)

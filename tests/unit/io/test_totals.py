@@ -24,7 +24,7 @@ def _worker(seen: int) -> dict[str, Any]:
     counters.outcomes["mirrored"] = seen
     counters.undelivered["target_reset"] = seen
     return {
-        "role": "copy", "version": "1", **counters.to_json(0, seen), "link": copy.deepcopy(LINKS),
+        "role": "copy", "version": "1", "flavour": "pure", **counters.to_json(0, seen), "link": copy.deepcopy(LINKS),
         "capture": {"packets": 10 * seen, "drops": 0, "problems": {}},
         "send": {"errors": {"EPERM": seen} if seen > 3 else {}, "unreachable": {}},
         "internal_errors": 0, "cpu_s": 1.25, "imbalance": [],
