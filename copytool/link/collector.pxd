@@ -10,7 +10,6 @@ from .records cimport ResponseRecord
 cdef int FIN
 cdef int RST
 cdef Py_ssize_t RECORD_SIZE
-cdef Py_ssize_t RECORDS_PER_FRAME
 
 
 @cython.final
