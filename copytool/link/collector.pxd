@@ -14,11 +14,11 @@ cdef Py_ssize_t RECORD_SIZE
 
 @cython.final
 cdef class _Peer:
-    cdef dict open
-    cdef dict pending
-    cdef object share
+    cdef public dict open
+    cdef public dict pending
+    cdef public object share
 
-    cdef remember(self, bytes key, ResponseRecord record)
+    cpdef remember(self, bytes key, ResponseRecord record)
 
 
 cdef class ResponseCollector:
