@@ -17,6 +17,7 @@ __all__ = ["EventLoop", "Service"]
 _log = logging.getLogger(__name__)
 
 _MAX_SLEEP_S = 3600.0
+_NEVER = float("inf")
 SERVICE_REST_S = 1.0
 """How long a service that raised is not called: a bug that comes back each time must not make the loop a busy one."""
 FILE_REST_S = 0.1
@@ -126,19 +127,24 @@ class EventLoop:
         """Serve until stop()."""
         self._running = True
         while self._running:
-            deadline = min(map(self._due, self.services), default=float("inf"))
+            deadline = min(map(self._due, self.services), default=_NEVER)
             timeout = min(max(deadline - self.now(), 0.0), _MAX_SLEEP_S)
             for key, events in self._selector.select(timeout):
                 if not self._guard(key.data, events):
                     self.rest(key.fileobj, FILE_REST_S)  # type: ignore[arg-type]
             now = self.now()
-            for service in self.services[:]:
-                if self._due(service) <= now and not self._guard(service.handle_timer, now):
-                    self._pause(service, now)
+            if deadline <= now:
+                self._serve(now)
             if self.pace is not None:
                 rest_s = now + self.pace() - self.now()
                 if rest_s > 0:
                     time.sleep(rest_s)
+
+    def _serve(self, now: float) -> None:
+        """Call the services whose time has come. One that got due in this round is called in the next."""
+        for service in self.services[:]:
+            if self._due(service) <= now and not self._guard(service.handle_timer, now):
+                self._pause(service, now)
 
     def _due(self, service: Service) -> float:
         return max(service.next_timer(), self._paused.get(service, 0.0)) if self._paused else service.next_timer()

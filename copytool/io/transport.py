@@ -84,6 +84,7 @@ class InterceptClient:
         self._socket: socket.socket | None = None
         self._end: CopyEnd | None = None
         self._retry_s = _FIRST_RETRY_S
+        self._is_blocked = False
         self._deadline = loop.now()
 
     @property
@@ -146,6 +147,7 @@ class InterceptClient:
             return
         self.state = "greeting"
         self._end = CopyEnd(self._share, self._version, now)
+        self._is_blocked = False
         self._loop.watch(self._socket, selectors.EVENT_READ, self._on_ready)
         self._after_io(now)
 
@@ -178,7 +180,9 @@ class InterceptClient:
         if end.closed_because:
             self._disconnect(end.closed_because, now)
             return
-        self._loop.watch(sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0), self._on_ready)
+        if blocked != self._is_blocked:
+            self._is_blocked = blocked
+            self._loop.watch(sock, selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0), self._on_ready)
         if end.established and self.state != "established":
             self.state, self.reason = "established", ""
             self.connects += 1
@@ -261,6 +265,7 @@ class PeerConnection:
 
     def after_io(self) -> None:
         """Send what is queued, drop the peer if it is over."""
+        was_blocked = self.blocked
         try:
             self.blocked = _send_pending(self.socket, self.end)
         except OSError as error:
@@ -268,8 +273,9 @@ class PeerConnection:
         if self.end.closed_because:
             self._server.drop(self)
             return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.blocked else 0)
-        self._server.loop.watch(self.socket, events, self.on_ready)
+        if self.blocked != was_blocked:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self.blocked else 0)
+            self._server.loop.watch(self.socket, events, self.on_ready)
 
 
 class LinkServer:
