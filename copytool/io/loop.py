@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import select
 import selectors
 import signal
 import socket
@@ -138,7 +139,7 @@ class EventLoop:
             if self.pace is not None:
                 rest_s = now + self.pace() - self.now()
                 if rest_s > 0:
-                    time.sleep(rest_s)
+                    select.select([self._wakeup], [], [], rest_s)  # a signal ends the rest
 
     def _serve(self, now: float) -> None:
         """Call the services whose time has come. One that got due in this round is called in the next."""
