@@ -89,7 +89,7 @@ def test_link_port_is_open_on_the_assistants_only(hosts: dict[str, Host], topolo
 
 
 def test_both_daemons_are_of_the_flavour_that_is_tested(mirror: Mirror) -> None:
-    flavours = {mirror.status(daemon)["flavour"] for daemon in ("copy", "intercept")}
+    flavours = {status["flavour"] for daemon in ("copy", "intercept") for status in mirror.statuses(daemon).values()}
     assert flavours == {os.environ.get("COPYTOOL_FLAVOUR", "compiled")}
 
 
