@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .counters import Counter
@@ -58,6 +59,13 @@ def run_counted(world: World, running: Running, counters: dict[str, Counter], lo
     }
 
 
+def _measure(world: World, tool: Tool, start: Callable[[], dict[str, Counter]], total: int, *words: object) -> Sample:
+    """Start services and tool, and measure a load of `total` requests that the command `words` makes."""
+    counters = start()
+    running = tool.start(world)
+    return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+
+
 def _metrics(what: str) -> tuple[Metric, ...]:
     return (
         *ARRIVALS,
@@ -73,11 +81,9 @@ def _metrics(what: str) -> tuple[Metric, ...]:
 
 def _keepalive(connections: int, each_per_s: int, quick: bool = False) -> Scenario:
     def run(world: World, tool: Tool, scale: float) -> Sample:
-        counters = world.start_nginx()
-        running = tool.start(world)
         total = connections * round(each_per_s * LOAD_S * scale)
         words = ["h2load", "--h1", "-t1", f"-c{connections}", f"-n{total}", f"--rps={each_per_s}", URL]
-        return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+        return _measure(world, tool, world.start_nginx, total, *words)
 
     return Scenario(
         f"keepalive-{connections}x{each_per_s}",
@@ -91,12 +97,10 @@ def _keepalive(connections: int, each_per_s: int, quick: bool = False) -> Scenar
 
 def _connections(per_s: int, quick: bool = False) -> Scenario:
     def run(world: World, tool: Tool, scale: float) -> Sample:
-        counters = world.start_nginx()
-        running = tool.start(world)
         total = round(per_s * LOAD_S * scale)
         rate = [f"-r{per_s * RATE_PERIOD_MS // 1000}", f"--rate-period={RATE_PERIOD_MS}ms"]
         words = ["h2load", "--h1", "-t1", f"-c{total}", f"-n{total}", *rate, URL]
-        return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+        return _measure(world, tool, world.start_nginx, total, *words)
 
     return Scenario(
         f"connections-{per_s}",
@@ -110,11 +114,9 @@ def _connections(per_s: int, quick: bool = False) -> Scenario:
 
 def _redis() -> Scenario:
     def run(world: World, tool: Tool, scale: float) -> Sample:
-        counters = world.start_redis()
-        running = tool.start(world)
         total = round(REDIS_COMMANDS * scale)
         words = ["redis-benchmark", "-h", ONLINE, "-p", PORT, "-t", "set", "-n", total, "-c", 20, "-q"]
-        return run_counted(world, running, counters, Load(world.start_packaged(*words), total))
+        return _measure(world, tool, world.start_redis, total, *words)
 
     title = f"Redis, {REDIS_COMMANDS:,} SET commands on 20 connections as fast as they go"
     return Scenario("redis", "redis", title, _metrics("command"), run, is_http=False)

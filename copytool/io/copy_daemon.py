@@ -95,8 +95,7 @@ class CopyDaemon:
         self._control = ControlServer(loop, settings.control_socket, commands)
         self._behind_drops: set[BlockRing] = set()
         self._statistics_at = now
-        self._pacing = Pace(_RELAXED_S, _PRESSED_S)
-        self._has_more = False
+        self._pacing = Pace()
         self._check_targets()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
@@ -130,9 +129,10 @@ class CopyDaemon:
     def _pace(self) -> float:
         """Return how long packets and records may collect: only what no turn waits for can wait."""
         counters = self.engine.counters
-        if self.engine.is_busy or self._has_more:
+        if self.engine.is_busy or any(ring.has_packets() for ring in self._rings):
             return 0.0
-        return self._pacing.after(counters.client_packets + counters.responses, self.engine.is_pressed)
+        rest_s = _PRESSED_S if self.engine.is_pressed else _RELAXED_S
+        return self._pacing.after(counters.client_packets + counters.responses, rest_s)
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
@@ -175,7 +175,6 @@ class CopyDaemon:
         while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
             blocks += 1
             ring.feed(self.engine, now, self._loop.note_failure)
-        self._has_more = blocks == _BLOCKS_AT_ONCE
         if not blocks:
             ring.recover()
         elif ring.losing:

@@ -46,14 +46,14 @@ class InterceptDaemon:
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
         loop.services.append(self)
-        self._pacing = Pace(_FLUSH_S, _FLUSH_S)
+        self._pacing = Pace()
         loop.pace = self._pace
 
     # -- the loop calls these -------------------------------------------------------------------------------
 
     def _pace(self) -> float:
         """Return how long responses may collect before they are reported."""
-        return self._pacing.after(self._collector.counters["packets"], False)
+        return self._pacing.after(self._collector.counters["packets"], _FLUSH_S)
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""

@@ -12,20 +12,16 @@ _BUSY = 4
 
 
 class Pace:
-    """Times in seconds. `relaxed_s` and `pressed_s`: the shortest time between two looks of a busy daemon.
+    """Tells a busy daemon from one that has little to do."""
 
-    pressed: somebody waits for what is found.
-    """
-
-    def __init__(self, relaxed_s: float, pressed_s: float) -> None:
-        self._relaxed_s = relaxed_s
-        self._pressed_s = pressed_s
+    def __init__(self) -> None:
         self._done = 0
 
-    def after(self, done: int, is_pressed: bool) -> float:
-        """Return how long after the last look the next may come; `done`: packets and records dealt with in all."""
+    def after(self, done: int, rest_s: float) -> float:
+        """Return how long after the last look the next may come: `rest_s` if busy, else 0.
+
+        done: packets and records dealt with in all.
+        """
         new = done - self._done
         self._done = done
-        if new < _BUSY:
-            return 0.0
-        return self._pressed_s if is_pressed else self._relaxed_s
+        return rest_s if new >= _BUSY else 0.0

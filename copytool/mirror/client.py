@@ -89,8 +89,7 @@ class ClientConnection(Timed):
         ready: ReadySessions,
         now: float,
     ) -> None:
-        self.timer_at = NEVER
-        self.timer_index = -1
+        super().__init__()
         self.flow = flow
         self.isn = isn
         self.stream = ClientStream(isn)

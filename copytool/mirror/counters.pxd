@@ -33,5 +33,7 @@ cdef class EngineCounters:
 
     cpdef ignore(self, str reason, long long size)
 
-    @cython.locals(held="long long", buffered="long long")
+    cpdef long long buffered(self) noexcept
+
+    @cython.locals(held="long long")
     cpdef long long footprint(self) noexcept

@@ -79,11 +79,14 @@ class EngineCounters:
         self.ignored[reason] += size
         self.ignored_total += size
 
+    def buffered(self) -> int:
+        """Return the octets buffered in sessions."""
+        return self.queued - self.delivered - self.undelivered_total
+
     def footprint(self) -> int:
         """Return the memory that held and buffered octets take, roughly."""
         held = self.captured - self.accepted - self.duplicate - self.discarded - self.ignored_total
-        buffered = self.queued - self.delivered - self.undelivered_total
-        return held + buffered + self.pieces * _PIECE_BYTES
+        return held + self.buffered() + self.pieces * _PIECE_BYTES
 
     def open_session(self) -> None:
         """Count a session that is mirrored from now on."""

@@ -181,7 +181,7 @@ class Engine:
     def is_pressed(self) -> bool:
         """Whether turns wait for answers, or much waits for acknowledgements: then records are urgent."""
         counters = self.counters
-        return counters.pieces > 0 or counters.queued - counters.delivered - counters.undelivered_total > _MUCH_BYTES
+        return counters.pieces > 0 or counters.buffered() > _MUCH_BYTES
 
     def next_event(self) -> SessionEnded | None:
         """Return the oldest event not yet fetched, or None."""

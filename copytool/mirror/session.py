@@ -107,8 +107,7 @@ class Session(Timed):
         habits: TargetHabits,
         now: float,
     ) -> None:
-        self.timer_at = NEVER
-        self.timer_index = -1
+        super().__init__()
         self.is_ready = False
         self.flow = flow
         self.connection = connection

@@ -6,7 +6,7 @@ A packet starts at its IP header; there is no link-layer header.
 from __future__ import annotations
 
 from . import octets
-from .flow import FlowKey
+from .flow import FlowKey, flow_ends
 
 __all__ = ["ACK", "DROP_REASONS", "FIN", "PSH", "RST", "SYN", "URG", "Segment", "are_checksums_valid", "parse_segment"]
 
@@ -86,22 +86,22 @@ class Segment:
     @property
     def src(self) -> bytes:
         """The packed source address."""
-        return self.key[: (len(self.key) - 4) // 2]
+        return flow_ends(self.key)[0]
 
     @property
     def dst(self) -> bytes:
         """The packed destination address."""
-        return self.key[(len(self.key) - 4) // 2 : -4]
+        return flow_ends(self.key)[2]
 
     @property
     def src_port(self) -> int:
         """The source port."""
-        return self.key[-4] << 8 | self.key[-3]
+        return flow_ends(self.key)[1]
 
     @property
     def dst_port(self) -> int:
         """The destination port."""
-        return self.key[-2] << 8 | self.key[-1]
+        return flow_ends(self.key)[3]
 
 
 def parse_segment(segment: Segment, buffer: octets.Buffer, start: int = 0, size: int = -1) -> int:
