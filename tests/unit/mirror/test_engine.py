@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from copytool.link.records import ResponseRecord, encode_record
+from copytool.mirror.engine import Engine
 from copytool.mirror.outcome import OUTCOMES
 from copytool.mirror.sender import Sender
 from copytool.mirror.stream import MAX_HELD_PIECES, ClientStream
@@ -261,3 +263,27 @@ def test_a_hole_that_the_kernel_made_is_not_waited_for() -> None:
     client.says(b"later")
     assert scene.outcomes() == {"capture_gap": 1}
     assert "the kernel dropped packets" in scene.events()[0].reason
+
+
+@pytest.mark.pure_only(reason="a bug cannot be put into a compiled class")
+def test_a_bug_in_one_record_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record of a frame is tried, and each failure reported."""
+    scene = Scene()
+    scene.client().opens()
+    record = ResponseRecord.of(scene.target().segment(ACK))
+    failures: list[int] = []
+    monkeypatch.setattr(Engine, "receive_response", lambda *_: 1 // 0)
+    scene.engine.receive_records(encode_record(record) * 2, scene.now, lambda: failures.append(1))
+    assert failures == [1, 1]
+
+
+def test_records_are_urgent_while_turns_wait() -> None:
+    """A turn that waits for an answer presses, one that was released does not."""
+    scene = Scene()
+    client, target = scene.opened()
+    client.says(b"one")
+    assert not scene.engine.is_pressed
+    client.says(b"two", seen=10)
+    assert scene.engine.is_pressed
+    target.answers(10, acked=3)
+    assert not scene.engine.is_pressed

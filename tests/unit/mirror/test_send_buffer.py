@@ -70,3 +70,14 @@ def test_urgent_octets_are_found_at_any_number_and_bounded() -> None:
     assert buffer.urgent_after(MAX_URGENT + 2) == 0
     buffer.acknowledge(1000)
     assert buffer.urgent_after(1) == 1001
+
+
+def test_what_was_acknowledged_is_forgotten_while_more_waits() -> None:
+    """A long list of pieces shrinks, and what is left is read across pieces."""
+    buffer = SendBuffer()
+    for index in range(1000):
+        buffer.append(bytes((index % 251,)) * 2048, False)
+    assert buffer.acknowledge(1 + 900 * 2048) == 900 * 2048
+    assert len(buffer._pieces) == 100
+    assert buffer.read(1 + 901 * 2048, 2) == bytes((901 % 251,)) * 2
+    assert buffer.urgent_after(1) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,3 +127,11 @@ def test_ended_items_are_forgotten() -> None:
         item.deadline = NEVER
         queue.discard(item)
     assert len(queue) < 100
+
+
+def test_an_item_says_when_and_what() -> None:
+    """The base has no deadline of its own."""
+    with pytest.raises(NotImplementedError):
+        Timed().next_timer()
+    with pytest.raises(NotImplementedError):
+        Timed().handle_timer(0.0)

@@ -19,3 +19,11 @@ def test_a_key_is_that_of_the_packet(size: int) -> None:
     assert segment.key == key
     assert flow_ends(key) == (src, 1025, dst, 65535)
     assert (segment.src, segment.src_port, segment.dst, segment.dst_port) == flow_ends(key)
+
+
+def test_a_packet_inside_a_buffer() -> None:
+    """It is parsed where it lies, and what lies behind it is not its payload."""
+    packet = build_segment(bytes(4), bytes(4), 1, 2, 3, 4, ACK, 5, b"", b"abc")
+    segment = Segment()
+    assert parse_segment(segment, b"before" + packet + b"behind", 6, len(packet)) == 0
+    assert (segment.ip_start, segment.payload_start, segment.captured_len) == (6, 46, 3)

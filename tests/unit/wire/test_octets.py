@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +76,12 @@ def test_ipv4_mapped_addresses() -> None:
     assert octets.is_ipv4_mapped(bytes(3) + bytes(10) + b"\xff\xff\1\2\3\4", 3)
     assert not octets.is_ipv4_mapped(bytes(16), 0)
     assert not octets.is_ipv4_mapped(b"\1" + bytes(9) + b"\xff\xff\1\2\3\4", 0)
+
+
+def test_numbers_in_this_machines_byte_order() -> None:
+    """As the kernel writes them into a capture ring."""
+    buffer = memoryview(bytearray(12))
+    octets.store_status(buffer, 4, 0x01020304)
+    assert bytes(buffer[4:8]) == (0x01020304).to_bytes(4, sys.byteorder)
+    assert octets.load_status(buffer, 4) == octets.native32(buffer, 4) == 0x01020304
+    assert octets.native16(buffer, 4) == int.from_bytes(bytes(buffer[4:6]), sys.byteorder)
