@@ -79,7 +79,7 @@ class Load:
     def drain(self) -> int:
         """Fetch everything the engine wants to send; return how many packets that was."""
         packets = 0
-        while self.engine.is_busy:
+        while self.engine.is_busy():
             packets += len(self.engine.packets_to_send(self.now, BATCH))
         return packets
 

@@ -9,9 +9,16 @@ from importlib.util import find_spec
 __all__ = ["COMPILED", "IN_C", "flavour", "is_compiled"]
 
 COMPILED = (
+    "copytool.io.copy_path",
     "copytool.io.feeding",
+    "copytool.io.loop",
     "copytool.io.output",
+    "copytool.io.pace",
+    "copytool.io.ring",
+    "copytool.io.transport",
     "copytool.link.collector",
+    "copytool.link.connection",
+    "copytool.link.frames",
     "copytool.link.records",
     "copytool.mirror.client",
     "copytool.mirror.config",
@@ -37,6 +44,7 @@ COMPILED = (
 
 IN_C = (
     "copytool.io.sending",
+    "copytool.io.waiting",
     "copytool.wire.octets",
     "copytool.wire.seq",
 )

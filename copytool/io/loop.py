@@ -13,11 +13,18 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from . import waiting
+
 __all__ = ["EventLoop", "Service"]
 
 _log = logging.getLogger(__name__)
 
 _MAX_SLEEP_S = 3600.0
+_MAX_READY = 64
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+_IN = select.EPOLLIN
+_OUT = select.EPOLLOUT
 _NEVER = float("inf")
 SERVICE_REST_S = 1.0
 """How long a service that raised is not called: a bug that comes back each time must not make the loop a busy one."""
@@ -48,6 +55,17 @@ class Service(Protocol):
         ...
 
 
+class _Watch:
+    """A file that is watched: for which of selectors' events, and what to call."""
+
+    __slots__ = ("callback", "events", "fileobj")
+
+    def __init__(self, fileobj: HasFileno, events: int, callback: Callable[[int], None]) -> None:
+        self.fileobj = fileobj
+        self.events = events
+        self.callback = callback
+
+
 class EventLoop:
     """Runs callbacks until stop() is called.
 
@@ -61,7 +79,9 @@ class EventLoop:
         self.starved = 0
         self.services: list[Service] = []
         self.pace: Callable[[], float] | None = None
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watches: dict[int, _Watch] = {}
+        self._descriptors: dict[HasFileno, int] = {}
         self._running = False
         self._paused: dict[Service, float] = {}
         self._resting: dict[HasFileno, _Rest] = {}
@@ -69,6 +89,7 @@ class EventLoop:
         self._wakeup, self._wakeup_write = socket.socketpair()
         self._wakeup.setblocking(False)
         self._wakeup_write.setblocking(False)
+        self._wakeup_descriptor = self._wakeup.fileno()
         self.watch(self._wakeup, selectors.EVENT_READ, self._dispatch_signals)
 
     @staticmethod
@@ -77,24 +98,41 @@ class EventLoop:
         return time.monotonic()
 
     def watch(self, fileobj: HasFileno, events: int, callback: Callable[[int], None]) -> None:
-        """Call `callback(ready events)` whenever `fileobj` is ready; replaces an earlier watch."""
+        """Call `callback(ready events)` whenever `fileobj` is ready; replaces an earlier watch.
+
+        events: selectors.EVENT_READ, EVENT_WRITE or both.
+        """
         self._end_rest(fileobj)
+        descriptor = fileobj.fileno()
+        wanted = (_IN if events & _READ else 0) | (_OUT if events & _WRITE else 0)
         try:
-            self._selector.modify(fileobj, events, callback)
-        except KeyError:
-            self._selector.register(fileobj, events, callback)
+            self._epoll.register(descriptor, wanted)
+        except FileExistsError:
+            self._epoll.modify(descriptor, wanted)
+        self._watches[descriptor] = _Watch(fileobj, events, callback)
+        self._descriptors[fileobj] = descriptor
 
     def unwatch(self, fileobj: HasFileno) -> None:
-        """Stop watching, also if it was not watched."""
+        """Stop watching, also if it was not watched, or is closed by now."""
         self._end_rest(fileobj)
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(fileobj)
+        self._forget(fileobj)
+
+    def _forget(self, fileobj: HasFileno) -> _Watch | None:
+        """Stop watching; return the watch that there was."""
+        descriptor = self._descriptors.pop(fileobj, -1)
+        watch = self._watches.get(descriptor)
+        if watch is None or watch.fileobj is not fileobj:  # it was closed, and another file has its number by now
+            return None
+        del self._watches[descriptor]
+        with contextlib.suppress(OSError):  # closing it has ended the kernel's watch
+            self._epoll.unregister(descriptor)
+        return watch
 
     def rest(self, fileobj: HasFileno, seconds: float) -> None:
         """Do not look at a watched file for a while; watch() and unwatch() end that."""
-        with contextlib.suppress(KeyError, ValueError):
-            key = self._selector.unregister(fileobj)
-            rest = _Rest(self, fileobj, key, self.now() + seconds)
+        watch = self._forget(fileobj)
+        if watch is not None:
+            rest = _Rest(self, watch, self.now() + seconds)
             self._resting[fileobj] = rest
             self.services.append(rest)
 
@@ -128,18 +166,34 @@ class EventLoop:
         """Serve until stop()."""
         self._running = True
         while self._running:
-            deadline = min(map(self._due, self.services), default=_NEVER)
-            timeout = min(max(deadline - self.now(), 0.0), _MAX_SLEEP_S)
-            for key, events in self._selector.select(timeout):
-                if not self._guard(key.data, events):
-                    self.rest(key.fileobj, FILE_REST_S)  # type: ignore[arg-type]
+            deadline = self._next_deadline()
+            timeout_s = min(max(deadline - self.now(), 0.0), _MAX_SLEEP_S)
+            for descriptor, ready in self._epoll.poll(timeout_s, _MAX_READY):
+                self._dispatch(descriptor, ready)
             now = self.now()
             if deadline <= now:
                 self._serve(now)
             if self.pace is not None:
                 rest_s = now + self.pace() - self.now()
                 if rest_s > 0:
-                    select.select([self._wakeup], [], [], rest_s)  # a signal ends the rest
+                    waiting.wait_readable(self._wakeup_descriptor, rest_s)  # a signal ends the rest
+
+    def _dispatch(self, descriptor: int, ready: int) -> None:
+        """Call back for a file that is ready, unless an earlier callback of this round has ended its watch."""
+        watch = self._watches.get(descriptor)
+        if watch is None:
+            return
+        events = watch.events
+        if not ready & ~(_IN | _OUT):  # an error or a hang-up is news to readers and writers
+            events &= (_READ if ready & _IN else 0) | (_WRITE if ready & _OUT else 0)
+        if events and not self._guard(watch.callback, events):
+            self.rest(watch.fileobj, FILE_REST_S)
+
+    def _next_deadline(self) -> float:
+        deadline = _NEVER
+        for service in self.services:
+            deadline = min(deadline, self._due(service))
+        return deadline
 
     def _serve(self, now: float) -> None:
         """Call the services whose time has come. One that got due in this round is called in the next."""
@@ -159,7 +213,7 @@ class EventLoop:
         """Release the loop's descriptors."""
         if self._signal_handlers:
             signal.set_wakeup_fd(-1)
-        self._selector.close()
+        self._epoll.close()
         self._wakeup.close()
         self._wakeup_write.close()
 
@@ -190,10 +244,9 @@ class EventLoop:
 class _Rest:
     """A service that watches a file again when its time has come."""
 
-    def __init__(self, loop: EventLoop, fileobj: HasFileno, key: selectors.SelectorKey, until: float) -> None:
+    def __init__(self, loop: EventLoop, watch: _Watch, until: float) -> None:
         self._loop = loop
-        self._fileobj = fileobj
-        self._key = key
+        self._watch = watch
         self._until = until
 
     def next_timer(self) -> float:
@@ -202,4 +255,5 @@ class _Rest:
 
     def handle_timer(self, _now: float) -> None:
         """End the rest."""
-        self._loop.watch(self._fileobj, self._key.events, self._key.data)
+        watch = self._watch
+        self._loop.watch(watch.fileobj, watch.events, watch.callback)

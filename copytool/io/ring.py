@@ -51,7 +51,7 @@ class CaptureRing:
     read. problem: why nothing can be captured now, or "".
     """
 
-    _version: int
+    _version = 0
 
     def __init__(self, interface: str, filter_code: bytes) -> None:
         """Capture what arrives at `interface` ("" for all) and passes the filter."""
@@ -67,7 +67,7 @@ class CaptureRing:
             self.socket.close()
             where = interface or "all interfaces"
             raise HostError(f"cannot capture on {where}: {error.strerror}; see `ip link`") from None
-        self._view = memoryview(self._map)
+        self._view: Any = memoryview(self._map)
 
     def _set_up(self, filter_code: bytes) -> None:
         sock = self.socket
@@ -119,7 +119,7 @@ class CaptureRing:
 
     def close(self) -> None:
         """Stop capturing."""
-        self._view.release()
+        self._view = None  # gives the memory up
         self._map.close()
         self.socket.close()
 

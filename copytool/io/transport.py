@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 MAX_PEERS = 64
 """Link connections an intercept holds at once, greeted or not."""
 
-_RECEIVE_BYTES = 1 << 18
+_RECEIVE_BYTES = 1 << 16  # a buffer of this size is made for each call
 _FIRST_RETRY_S = 0.25
 _MAX_RETRY_S = 4.0
 _CONNECT_TIMEOUT_S = 5.0
@@ -163,7 +163,7 @@ class InterceptClient:
             if data == b"":
                 self._end.close("closed by intercept")
             elif data:
-                bodies = list(self._end.receive_data(data, now))
+                bodies = self._end.receive_data(data, now)
                 if bodies:
                     self._on_records(bodies)
         self._after_io(now)

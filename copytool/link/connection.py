@@ -83,22 +83,24 @@ class CopyEnd(LinkEnd):
         hello: dict[str, Any] = {"protocol": frames.PROTOCOL_VERSION, "version": version, "features": []}
         self._send(encode_json(frames.HELLO, hello | share.to_json()), now)
 
-    def receive_data(self, data: bytes, now: float) -> Iterator[bytes]:
-        """Yield the bodies of the RECORDS frames in `data`.
+    def receive_data(self, data: bytes, now: float) -> list[bytes]:
+        """Return the bodies of the RECORDS frames in `data`.
 
         Bytes that are no valid frame close the link; a closed one reads nothing.
         """
+        bodies: list[bytes] = []
         if self.closed_because:
-            return
+            return bodies
         try:
             for kind, body in self._frames(data, now):
                 if kind == frames.RECORDS and self.established:
                     check_records(body)
-                    yield body
+                    bodies.append(body)
                 elif not self._control(kind, body, now):
-                    return
+                    break
         except DecodeError as error:
             self.close(f"protocol error: {error}")
+        return bodies
 
     def _control(self, kind: int, body: bytes, now: float) -> bool:
         if kind == frames.WELCOME and not self.established:

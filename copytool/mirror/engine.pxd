@@ -59,5 +59,12 @@ cdef class Engine:
     @cython.locals(outbox=list, ready=list, served=Py_ssize_t, session=Session, packets=list)
     cpdef list packets_to_send(self, double now, Py_ssize_t limit=*)
 
+    cpdef bint is_busy(self) except -1
+
+    @cython.locals(counters=EngineCounters)
+    cpdef bint is_pressed(self) except -1
+
+    cpdef next_event(self)
+    cpdef ClientConnection next_check(self)
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)

@@ -172,12 +172,10 @@ class Engine:
         del outbox[:limit]
         return packets
 
-    @property
     def is_busy(self) -> bool:
         """Whether packets_to_send() has something to do."""
         return bool(self._outbox or self._ready.sessions)
 
-    @property
     def is_pressed(self) -> bool:
         """Whether turns wait for answers, or much waits for acknowledgements: then records are urgent."""
         counters = self.counters

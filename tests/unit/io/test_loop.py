@@ -128,6 +128,67 @@ def test_a_resting_file_may_be_unwatched_or_watched() -> None:
     right.close()
 
 
+def test_a_file_may_be_closed_before_its_watch_ends() -> None:
+    """Its number may belong to another file by then, whose watch stays."""
+    loop = EventLoop()
+    first, peer = socket.socketpair()
+    loop.watch(first, selectors.EVENT_READ, lambda _events: None)
+    number = first.fileno()
+    first.close()
+    second, sender = socket.socketpair()
+    assert number in (second.fileno(), sender.fileno())
+    reused, other = (second, sender) if second.fileno() == number else (sender, second)
+    loop.watch(reused, selectors.EVENT_READ, lambda _events: loop.stop())
+    loop.unwatch(first)
+    other.send(b"x")
+    loop.run()
+    loop.unwatch(reused)
+    loop.unwatch(reused)
+    for sock in (peer, second, sender):
+        sock.close()
+    loop.close()
+
+
+def test_callbacks_hear_what_they_asked_for() -> None:
+    """Readable, writable, and both when the other end is gone; a watch that ended in this round hears nothing."""
+    loop = EventLoop()
+    left, right = socket.socketpair()
+    heard: list[int] = []
+
+    def note(events: int) -> None:
+        heard.append(events)
+        loop.stop()
+
+    right.send(b"x")
+    loop.watch(left, selectors.EVENT_WRITE, note)
+    loop.run()
+    loop.watch(left, selectors.EVENT_READ | selectors.EVENT_WRITE, note)
+    loop.run()
+    loop.watch(left, selectors.EVENT_READ, note)
+    right.close()
+    loop.run()
+    assert heard == [selectors.EVENT_WRITE, selectors.EVENT_READ | selectors.EVENT_WRITE, selectors.EVENT_READ]
+    loop.unwatch(left)
+    pairs = [socket.socketpair() for _ in range(2)]
+    ends: list[int] = []
+
+    def end_all(events: int) -> None:
+        ends.append(events)
+        for near, _ in pairs:
+            loop.unwatch(near)
+
+    for near, far in pairs:
+        far.send(b"x")
+        loop.watch(near, selectors.EVENT_READ, end_all)
+    loop.services.append(_Timer(loop, loop.stop))
+    loop.run()
+    assert len(ends) == 1
+    for near, far in (*pairs, (left, right)):
+        near.close()
+        far.close()
+    loop.close()
+
+
 def test_signals_are_handled_in_the_loop() -> None:
     """A signal wakes the loop, which calls the handler like any other callback."""
     loop = EventLoop()

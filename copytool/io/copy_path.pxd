@@ -1,0 +1,47 @@
+"""cdefs for copy_path.py"""
+
+cimport cython
+
+from ..mirror.client cimport ClientConnection
+from ..mirror.counters cimport EngineCounters
+from ..mirror.engine cimport Engine
+from .output cimport PacketOutput
+from .pace cimport Pace
+from .ring cimport BlockRing
+
+cdef int _BLOCKS_AT_ONCE
+cdef double _RELAXED_S
+cdef double _PRESSED_S
+cdef Py_ssize_t _SEND_BATCH
+cdef int _CHECKS_AT_ONCE
+cdef double _STATISTICS_S
+
+
+cdef class CopyPath:
+    cdef public PacketOutput output
+    cdef Engine _engine
+    cdef list _rings
+    cdef object _session_log
+    cdef object _on_failure
+    cdef object _sockets
+    cdef set _behind_drops
+    cdef double _statistics_at
+    cdef Pace _pacing
+
+    @cython.locals(engine=Engine, ring=BlockRing, counters=EngineCounters)
+    cpdef double pace(self) except? -1
+
+    cpdef double next_timer(self) except? -1
+    cpdef handle_timer(self, double now)
+    cpdef look_after_rings(self, double now)
+
+    @cython.locals(blocks=int)
+    cpdef receive_packets(self, BlockRing ring, double now)
+
+    cpdef receive_records(self, list bodies, double now)
+
+    @cython.locals(engine=Engine, packets=list)
+    cpdef flush(self, double now)
+
+    @cython.locals(engine=Engine, connection=ClientConnection)
+    cdef _check_connections(self, double now)

@@ -1,0 +1,153 @@
+"""The way of packets through copy: from the capture rings and the links into the engine, and out to the targets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from ..mirror.engine import Engine
+from ..mirror.events import SessionEnded
+from ..wire.address import format_address
+from .nexthop import NextHopTable
+from .output import PacketOutput
+from .pace import Pace
+from .ring import BlockRing, look_after
+from .session_log import SessionLog
+from .sockdiag import GONE, OPEN, SocketLookup
+
+__all__ = ["CopyPath"]
+
+_log = logging.getLogger(__name__)
+
+_BLOCKS_AT_ONCE = 16
+_RELAXED_S = 0.001
+_PRESSED_S = 0.0001
+_SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
+_CHECKS_AT_ONCE = 64
+_STATISTICS_S = 2.0  # the kernel's drop counters are 32 bits wide and reset when read
+
+
+class CopyPath:
+    """Moves what there is to move, whenever the loop calls.
+
+    on_failure is called in an exception handler: a bug may cost a packet, not the rest.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        rings: list[BlockRing],
+        next_hops: NextHopTable,
+        session_log: SessionLog,
+        on_failure: Callable[[], None],
+        now: float,
+    ) -> None:
+        self.output = PacketOutput(next_hops)
+        self._engine = engine
+        self._rings = rings
+        self._session_log = session_log
+        self._on_failure = on_failure
+        self._sockets = SocketLookup()
+        self._behind_drops: set[BlockRing] = set()
+        self._statistics_at = now
+        self._pacing = Pace()
+
+    def pace(self) -> float:
+        """Return how long packets and records may collect: only what no turn waits for can wait."""
+        engine = self._engine
+        if engine.is_busy():
+            return 0.0
+        for ring in self._rings:
+            if ring.has_packets():
+                return 0.0
+        counters = engine.counters
+        return self._pacing.after(
+            counters.client_packets + counters.responses, _PRESSED_S if engine.is_pressed() else _RELAXED_S
+        )
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        if self._engine.is_busy():
+            return 0.0
+        return min(self._engine.next_timer(), self._statistics_at)
+
+    def handle_timer(self, now: float) -> None:
+        """Serve the engine's deadlines and read the kernel's counters."""
+        self._engine.handle_timer(now)
+        self.flush(now)
+        self._check_connections(now)
+        if now >= self._statistics_at:
+            self._statistics_at = now + _STATISTICS_S
+            self.look_after_rings(now)
+
+    def look_after_rings(self, now: float) -> None:
+        """Read the kernel's counters, and have the engine know what it dropped."""
+        if look_after(self._rings, "copy"):
+            self._engine.note_drops(now)
+            self._behind_drops.update(self._rings)
+
+    def receive_packets(self, ring: BlockRing, now: float) -> None:
+        """Take in what waits in a ring, and send what follows from it."""
+        blocks = 0
+        while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
+            blocks += 1
+            ring.feed(self._engine, now, self._on_failure)
+        if not blocks:
+            ring.recover()
+        elif ring.losing:
+            self.look_after_rings(now)
+        if self._behind_drops and ring in self._behind_drops:
+            # What waited here when packets were dropped is older than the drops, and its connections lost some.
+            self._engine.note_drops(now)
+            if not ring.has_packets():
+                self._behind_drops.discard(ring)
+        self.flush(now)
+        self._check_connections(now)
+
+    def receive_records(self, bodies: list[bytes], now: float) -> None:
+        """Take in the bodies of a link's RECORDS frames, and send what follows from them."""
+        for body in bodies:
+            self._engine.receive_records(body, now, self._on_failure)
+        self.flush(now)
+
+    def flush(self, now: float) -> None:
+        """Send what the engine has to send, and note what ended."""
+        engine = self._engine
+        packets = engine.packets_to_send(now, _SEND_BATCH)
+        if packets:
+            self.output.send(packets, now)
+        event = engine.next_event()
+        while event is not None:
+            self._session_log.add(event)
+            _log_end(event)
+            event = engine.next_event()
+
+    def _check_connections(self, now: float) -> None:
+        """Ask the kernel about connections whose clients are silent, and whose service is new, a few at a time."""
+        engine = self._engine
+        for _ in range(_CHECKS_AT_ONCE):
+            connection = engine.next_check()
+            if connection is None:
+                return
+            if not connection.is_silent(now) and self._sockets.knows(connection.key):
+                continue
+            state = self._sockets.find(connection.key)
+            if state == GONE:
+                self.look_after_rings(now)  # the drops of the last seconds count
+            if state in (OPEN, GONE):
+                saw_drops = engine.saw_drops_since(connection.opened_at)
+                connection.checked(state == OPEN, saw_drops, now)
+
+    def shut_down(self, now: float) -> None:
+        """Close the mirrored sessions on the target; nothing is sent after it."""
+        self._engine.shut_down(now)
+        self.output.send(self._engine.packets_to_send(now), now)
+        self.output.close()
+        self._sockets.close()
+
+
+def _log_end(event: SessionEnded) -> None:
+    if event.outcome != "mirrored" and _log.isEnabledFor(logging.DEBUG):
+        address, port = event.client
+        text = format_address(address)
+        _log.debug("session of %s port %d: %s after %.3f s", text, port, event.outcome, event.duration_s)

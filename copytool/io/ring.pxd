@@ -1,0 +1,43 @@
+"""cdefs for ring.py"""
+
+cimport cython
+
+from ..link.collector cimport ResponseCollector
+from ..mirror.engine cimport Engine
+from ..wire cimport octets
+from .feeding cimport feed_block, feed_frames
+
+cdef unsigned int _STATUS_LOSING
+cdef unsigned int STATUS_KERNEL
+cdef unsigned int STATUS_USER
+cdef Py_ssize_t _DRAIN_LIMIT
+
+
+cdef class CaptureRing:
+    cdef public str interface
+    cdef public object socket
+    cdef public long long packets
+    cdef public long long drops
+    cdef public bint losing
+    cdef public str problem
+    cdef object _map
+    cdef unsigned char[::1] _view
+
+    cpdef bint has_packets(self) except -1
+
+
+cdef class BlockRing(CaptureRing):
+    cdef Py_ssize_t _block_bytes
+    cdef Py_ssize_t _blocks
+    cdef Py_ssize_t _current
+
+    @cython.locals(base=Py_ssize_t)
+    cpdef feed(self, Engine engine, double now, on_failure)
+
+
+cdef class FrameRing(CaptureRing):
+    cdef Py_ssize_t _frames
+    cdef Py_ssize_t _current
+
+    @cython.locals(limit=Py_ssize_t)
+    cpdef feed(self, ResponseCollector collector, on_failure)

@@ -1,0 +1,40 @@
+"""cdefs for connection.py"""
+
+cimport cython
+
+from .frames cimport FrameReader
+
+
+cdef class LinkEnd:
+    cdef public bint established
+    cdef public str closed_because
+    cdef public str peer_version
+    cdef readonly FrameReader _reader
+    cdef bytearray _outgoing
+    cdef readonly double _heard_at
+    cdef double _sent_at
+
+    cpdef bytearray data_to_send(self)
+    cpdef close(self, str reason)
+    cpdef double silent_for(self, double now) except? -1
+    cdef _frames(self, bytes data, double now)
+    cdef _greeted(self, double now)
+    cdef _send(self, bytes frame, double now)
+    cdef _check_alive(self, double now)
+
+
+cdef class CopyEnd(LinkEnd):
+    cpdef list receive_data(self, bytes data, double now)
+    cpdef double next_timer(self) except? -1
+    cpdef handle_timer(self, double now)
+    cdef bint _control(self, int kind, bytes body, double now) except -1
+
+
+cdef class InterceptEnd(LinkEnd):
+    cdef public object share
+    cdef public bint refused
+    cdef bint _decided
+
+    cpdef double next_timer(self) except? -1
+    cpdef handle_timer(self, double now)
+    cdef _hello(self, dict hello, double now)

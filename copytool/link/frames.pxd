@@ -1,0 +1,5 @@
+"""cdefs for frames.py"""
+
+
+cdef class FrameReader:
+    cdef readonly bytearray _buffer
