@@ -53,14 +53,19 @@ class Handshakes:
         parse_segment(self.syn, packet)
         return self.syn.seq
 
-    def complete(self, key: FlowKey, segment: Segment) -> bool:
-        """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept."""
+    def complete(self, key: FlowKey, segment: Segment, shows_data: bool) -> bool:
+        """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept.
+
+        shows_data: whether the connection's data is captured; if not, any amount of it may lie in between, and an RST
+        behind some of it answers, too.
+        """
         packet = self._syns[key]
         syn = self.syn
         parse_segment(syn, packet)
-        if segment.flags & RST or not segment.flags & ACK:
+        ahead = serial.seq_diff(segment.seq, syn.seq)
+        if ahead <= 0 or (shows_data and ahead > _MAX_FIRST_FLIGHT):
             return False
-        if not 0 < serial.seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
+        if (segment.flags & RST or not segment.flags & ACK) and (shows_data or ahead == 1):
             return False
         self.packet = packet
         self.discard(key)
