@@ -150,6 +150,17 @@ def test_other_services_are_as_invisible_as_ever(ratio: float) -> None:
     sieve.close()
 
 
+def test_extension_headers_do_not_pass() -> None:
+    """libpcap looks for ports right behind the IPv6 header, and so does the hash; whoever changes one changes both."""
+    plain = _packet(INSIDE[2], flags=SYN)
+    length = (len(plain) - 40 + 8).to_bytes(2, "big")
+    routed = plain[:4] + length + bytes([0]) + plain[7:40] + bytes([6, 0, 1, 4, 0, 0, 0, 0]) + plain[40:]
+    assert parse_segment(Segment(), routed) == 0
+    sieve = Sieve(capture_code(_settings()))
+    assert (sieve.keeps(plain), sieve.keeps(routed)) == (len(plain), 0)
+    sieve.close()
+
+
 def test_more_clients_than_the_kernel_checks() -> None:
     """The engine decides then, and only the sample is the kernel's."""
     many = [IPv6Network((number << 64, 64)) for number in range(MAX_NETWORKS + 1)]
