@@ -12,7 +12,7 @@ from ..wire.segment import ACK, RST, Segment, parse_segment
 __all__ = ["MAX_HANDSHAKES", "MAX_HANDSHAKE_BYTES", "Handshakes"]
 
 MAX_HANDSHAKES = 65536
-"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then count as midstream."""
+"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then are as if open before."""
 
 MAX_HANDSHAKE_BYTES = 16 << 20
 """Memory for these SYNs; those of TCP Fast Open carry data."""

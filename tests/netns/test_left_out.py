@@ -11,9 +11,20 @@ import pytest
 
 from copytool.mirror.mapping import Sampler
 
-from .faults import PROGRAMS, Load, Mirror, check_accounts, check_arrivals, check_octets, mirror_of, whole_sessions
+from .faults import (
+    PROGRAMS,
+    Load,
+    Mirror,
+    Record,
+    check_accounts,
+    check_arrivals,
+    check_octets,
+    mirror_of,
+    whole_sessions,
+)
 from .hosts import wait_until
 from .taps import Tap
+from .topologies import tag_frames
 
 ADDRESSES = {"192.168.50.10": "192.168.50.200", "fd50::10": "fd50::200"}
 """Of online, and of the client that talks to it."""
@@ -38,6 +49,18 @@ def _start_load(mirror: Mirror, online: str, *options: object) -> Load:
     return Load(mirror.network.client.start(sys.executable, PROGRAMS / "verified_load.py", online, *options))
 
 
+def _finish(mirror: Mirror, load: Load) -> Record:
+    """Let sessions come and go, end them, and return copy's status when nothing is mirrored any more."""
+    wait_until(lambda: len(load.sessions()) >= 80, "80 sessions have ended", 20)
+    load.finish()
+    return mirror.drain()
+
+
+def _chosen(load: Load, online: str, ratio: float) -> list[Record]:
+    client, sampler = ip_address(ADDRESSES[online]).packed, Sampler(ratio)
+    return [session for session in load.sessions() if sampler.chooses(client, session["port"])]
+
+
 @pytest.mark.parametrize(
     ("options", "online", "ratio", "outcome"),
     [
@@ -53,12 +76,8 @@ def test_sessions_left_out(mirror: Mirror, options: str, online: str, ratio: flo
     mirror.start(options)
     taps = [Tap(mirror.network.online.namespace, "ens18", words) for words in (TO_SERVICE, CONTROL)]
     load = _start_load(mirror, online)
-    wait_until(lambda: len(load.sessions()) >= 80, "80 sessions have ended", 20)
-    load.finish()
-    status = mirror.drain()
-    sessions = load.sessions()
-    client, sampler = ip_address(ADDRESSES[online]).packed, Sampler(ratio)
-    chosen = [session for session in sessions if sampler.chooses(client, session["port"])]
+    status = _finish(mirror, load)
+    sessions, chosen = load.sessions(), _chosen(load, online, ratio)
     assert [session["error"] for session in sessions if session["error"]] == []
     check_accounts(status)
     check_arrivals(mirror, sessions)
@@ -77,6 +96,23 @@ def test_sessions_left_out(mirror: Mirror, options: str, online: str, ratio: flo
         tap.close()
 
 
+def test_tagged_frames(mirror: Mirror) -> None:
+    """The kernel decides alike, and each session counts once, where frames with an 802.1Q tag are seen twice."""
+    relays = tag_frames(mirror.network, "online", 5)
+    mirror.start("-r 40")
+    load = _start_load(mirror, "192.168.50.10")
+    status = _finish(mirror, load)
+    chosen = _chosen(load, "192.168.50.10", 40)
+    check_accounts(status)
+    assert whole_sessions(mirror) == {session["id"] for session in chosen}
+    outcomes = status["sessions"]["outcomes"]
+    assert (outcomes["mirrored"], outcomes["sampled_out"]) == (len(chosen), len(load.sessions()) - len(chosen))
+    assert status["sessions"]["seen"] == len(load.sessions())
+    assert set(status["bytes"]["ignored"].values()) == {0}
+    for relay in relays:
+        relay.stop()
+
+
 def test_sessions_open_before_copy_started(mirror: Mirror) -> None:
     """Of the sample they are skipped; the others are not counted, and neither is any of their octets."""
     for name in ("online", "target"):
@@ -89,11 +125,8 @@ def test_sessions_open_before_copy_started(mirror: Mirror) -> None:
     mirror.start_copy("-r 50")
     mirror.network.wait_for_link()
     load.finish()
-    sessions = load.sessions()
-    sampler = Sampler(50)
-    client = ip_address(ADDRESSES["192.168.50.10"]).packed
-    chosen = [session for session in sessions if sampler.chooses(client, session["port"])]
+    chosen = _chosen(load, "192.168.50.10", 50)
     check_accounts(status := mirror.drain())
-    assert 0 < len(chosen) < len(sessions) == 40
+    assert 0 < len(chosen) < len(load.sessions()) == 40
     assert status["sessions"]["outcomes"]["midstream_skipped"] == status["sessions"]["seen"] == len(chosen)
     assert status["bytes"]["captured"] == status["bytes"]["ignored"]["midstream"] > 0
