@@ -421,7 +421,7 @@ class Engine:
     def _count_midstream(self, key: FlowKey) -> str:
         """Count a connection that was open before copy started; return why its octets are ignored.
 
-        One that is left out is not counted: the kernel shows the data of none, so it is by chance that this came up.
+        One that is left out is not counted, whatever comes up of it: the kernel shows the data of hardly any.
         """
         reason = self._reason_to_leave_out(key)
         if not reason:

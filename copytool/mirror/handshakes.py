@@ -65,7 +65,10 @@ class Handshakes:
         ahead = serial.seq_diff(segment.seq, syn.seq)
         if ahead <= 0 or (shows_data and ahead > _MAX_FIRST_FLIGHT):
             return False
-        if (segment.flags & RST or not segment.flags & ACK) and (shows_data or ahead == 1):
+        if segment.flags & RST:
+            if shows_data or ahead == 1:
+                return False
+        elif not segment.flags & ACK:
             return False
         self.packet = packet
         self.discard(key)

@@ -82,6 +82,14 @@ def test_handshake_whose_last_packet_had_data(make: Make, octets: int, flags: in
     assert scene.outcomes() == {outcome: 1}
 
 
+@pytest.mark.parametrize("flags", [0, FIN, PSH])
+def test_segments_without_ack_complete_nothing(make: Make, flags: int) -> None:
+    """Nobody reads them, so they do not show that the service has accepted."""
+    scene, _ = make()
+    scene.client().syn().segment(flags, 5)
+    assert scene.outcomes() == {}
+
+
 def test_fast_open(make: Make) -> None:
     """A SYN with data comes up whole; its data belongs to nothing."""
     scene, outcome = make()
