@@ -8,7 +8,7 @@ import socket
 
 from ..errors import ConfigError, HostError
 
-__all__ = ["attach_filter", "compile_filter"]
+__all__ = ["attach_filter", "can_attach", "compile_filter"]
 
 _DLT_RAW = 12  # packets start at the IP header, as a SOCK_DGRAM packet socket delivers them
 _SO_ATTACH_FILTER = 26
@@ -74,3 +74,13 @@ def attach_filter(sock: socket.socket, code: bytes) -> None:
     buffer = ctypes.create_string_buffer(code, len(code))
     program = _KernelProgram(len(code) // _INSTRUCTION_SIZE, ctypes.addressof(buffer))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, bytes(program))
+
+
+def can_attach(code: bytes) -> bool:
+    """Return whether the kernel takes these instructions: they may be too many, or their compiled form too large."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        try:
+            attach_filter(sock, code)
+        except OSError:
+            return False
+    return True

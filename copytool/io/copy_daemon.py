@@ -15,42 +15,24 @@ from ..flavour import flavour
 from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
-from ..mirror.targets import TargetMap
 from ..wire.address import format_address
-from .bpf import compile_filter
+from .capture_filter import capture_code
 from .control import ControlServer
 from .copy_path import CopyPath
 from .loop import EventLoop
 from .nexthop import NextHopTable
-from .partition import keep_part
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
 from .transport import InterceptClient
 
-__all__ = ["CopyDaemon", "capture_filter"]
+__all__ = ["CopyDaemon"]
 
 _log = logging.getLogger(__name__)
 
-_SNAP_BYTES = 0x40000
 # A GRO super-segment of 64 KiB and its headers must fit. Not larger: the kernel closes a block after a millisecond,
 # however little is in it, so their number is how many milliseconds copy may be kept from running.
 _BLOCK_BYTES = 1 << 17
-
-
-def capture_filter(targets: TargetMap) -> str:
-    """Return the libpcap expression for what clients send to the mirrored services.
-
-    Pure acknowledgements pass, too: the handshake's third packet, which is one, says where the server's stream
-    begins, and without that a greeting could not be told from an answer.
-    """
-    terms = []
-    for address, port in sorted(targets, key=lambda item: (item[0] or b"", item[1])):
-        term = f"dst port {port}"
-        if address is not None:
-            term = f"(dst host {format_address(address)} and {term})"
-        terms.append(term)
-    return f"tcp and ({' or '.join(terms)})"
 
 
 class CopyDaemon:
@@ -67,9 +49,7 @@ class CopyDaemon:
             settings.mirror,
             ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
         )
-        code = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
-        if settings.workers > 1:
-            code = keep_part(code, settings.worker, settings.workers)
+        code = capture_code(settings)
         blocks = settings.ring_bytes // _BLOCK_BYTES
         self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))

@@ -10,8 +10,7 @@ from .pace cimport Pace
 from .ring cimport BlockRing
 
 cdef int _BLOCKS_AT_ONCE
-cdef double _RELAXED_S
-cdef double _PRESSED_S
+cdef double _REST_S
 cdef Py_ssize_t _SEND_BATCH
 cdef int _CHECKS_AT_ONCE
 cdef double _STATISTICS_S

@@ -20,8 +20,7 @@ __all__ = ["CopyPath"]
 _log = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 16
-_RELAXED_S = 0.001
-_PRESSED_S = 0.0001
+_REST_S = 0.001
 _SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
 _CHECKS_AT_ONCE = 64
 _STATISTICS_S = 2.0  # the kernel's drop counters are 32 bits wide and reset when read
@@ -55,15 +54,13 @@ class CopyPath:
     def pace(self) -> float:
         """Return how long packets and records may collect: only what no turn waits for can wait."""
         engine = self._engine
-        if engine.is_busy():
+        if engine.is_busy() or engine.is_pressed():
             return 0.0
         for ring in self._rings:
             if ring.has_packets():
                 return 0.0
         counters = engine.counters
-        return self._pacing.after(
-            counters.client_packets + counters.responses, _PRESSED_S if engine.is_pressed() else _RELAXED_S
-        )
+        return self._pacing.after(counters.client_packets + counters.responses, _REST_S)
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""

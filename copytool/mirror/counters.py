@@ -26,7 +26,9 @@ class EngineCounters:
     `joined` are those of connections that were open before copy started.
     Client bytes are counted twice over: as captured (`captured` == `accepted` + `duplicate` + held + sum(`ignored`)),
     and per session (`queued` == `delivered` + buffered + sum(`undelivered`)), where held and buffered are
-    gauges of the moment. `pieces` is how many pieces the buffered octets that wait for release are in.
+    gauges of the moment. Of `ignored`, `sampled_out` and `filtered` are what came up of such sessions nevertheless: the
+    kernel's filter keeps their octets from being captured. `pieces` is how many pieces the buffered octets that wait
+    for release are in.
     """
 
     __slots__ = (

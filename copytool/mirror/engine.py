@@ -37,6 +37,8 @@ MAX_EVENTS = 4096
 
 _MUCH_BYTES = 1 << 18
 
+_LEFT_OUT = ("sampled_out", "filtered")
+
 MAX_CHECKS = 1024
 """Connections kept for next_check(); those that find no place ask again later."""
 
@@ -276,6 +278,8 @@ class Engine:
         counters = self.counters
         segment = self._segment
         key = segment.key
+        if not (segment.payload_len or segment.flags & SYN) and self._has_left_out(key):
+            return None
         src, _, dst, dst_port = flow_ends(key)
         target = self._targets.find(dst, dst_port)
         if target is None or segment.flags & (SYN | ACK) == SYN | ACK:
@@ -316,7 +320,7 @@ class Engine:
         ):
             handshakes.discard(key)  # online has challenged a stray SYN (RFC 5961, section 4.2), and goes on
             return connection
-        if not handshakes.complete(key, self._segment):
+        if not handshakes.complete(key, self._segment, not self._reason_to_leave_out(key)):
             if self._segment.flags & RST and connection is None:
                 handshakes.discard(key)
             return connection
@@ -356,14 +360,23 @@ class Engine:
 
     def _decline(self, key: FlowKey, outcome: str, isn: int) -> None:
         self.counters.decline_sessions(outcome, self.config.copies)
-        self._remembered.note(key, outcome if outcome in ("sampled_out", "filtered") else "no_session", isn)
+        self._remembered.note(key, outcome if outcome in _LEFT_OUT else "no_session", isn)
 
-    def _reason_to_decline(self, key: FlowKey) -> str:
+    def _reason_to_leave_out(self, key: FlowKey) -> str:
+        """Return why the user does not want such a connection: the kernel then keeps its data from coming up."""
         client, port, _, _ = flow_ends(key)
         if client not in self._clients:
             return "filtered"
-        if not self._sampler.chooses(client, port):
-            return "sampled_out"
+        return "" if self._sampler.chooses(client, port) else "sampled_out"
+
+    def _has_left_out(self, key: FlowKey) -> bool:
+        """Return whether the connection is counted, and nothing more is to be known of it."""
+        return self._remembered.reason(key) in _LEFT_OUT and key not in self._handshakes
+
+    def _reason_to_decline(self, key: FlowKey) -> str:
+        left_out = self._reason_to_leave_out(key)
+        if left_out:
+            return left_out
         if not self._feedback:
             return "no_feedback"
         if len(self._sessions) + self.config.copies > self.config.max_sessions:
@@ -404,10 +417,14 @@ class Engine:
         return self.config.join_midstream and reason in ("", "midstream") and not self._reason_to_decline(key)
 
     def _count_midstream(self, key: FlowKey) -> str:
-        """Count a connection that was open before copy started; return why its octets are ignored."""
-        declined = self._reason_to_decline(key)
-        reason = declined if declined in ("filtered", "sampled_out") else "midstream"
-        self.counters.decline_sessions("midstream_skipped" if reason == "midstream" else reason, self.config.copies)
+        """Count a connection that was open before copy started; return why its octets are ignored.
+
+        One that is left out is not counted, whatever comes up of it: the kernel shows the data of hardly any.
+        """
+        reason = self._reason_to_leave_out(key)
+        if not reason:
+            reason = "midstream"
+            self.counters.decline_sessions("midstream_skipped", self.config.copies)
         self._remembered.note(key, reason, -1)
         return reason
 

@@ -12,7 +12,7 @@ from ..wire.segment import ACK, RST, Segment, parse_segment
 __all__ = ["MAX_HANDSHAKES", "MAX_HANDSHAKE_BYTES", "Handshakes"]
 
 MAX_HANDSHAKES = 65536
-"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then count as midstream."""
+"""SYNs kept until their handshakes complete; a flood pushes out the oldest, which then are as if open before."""
 
 MAX_HANDSHAKE_BYTES = 16 << 20
 """Memory for these SYNs; those of TCP Fast Open carry data."""
@@ -53,14 +53,22 @@ class Handshakes:
         parse_segment(self.syn, packet)
         return self.syn.seq
 
-    def complete(self, key: FlowKey, segment: Segment) -> bool:
-        """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept."""
+    def complete(self, key: FlowKey, segment: Segment, shows_data: bool) -> bool:
+        """Return whether `segment` answers the SYN/ACK to the kept SYN, which is then no longer kept.
+
+        shows_data: whether the connection's data is captured; if not, any amount of it may lie in between, and an RST
+        behind some of it answers, too.
+        """
         packet = self._syns[key]
         syn = self.syn
         parse_segment(syn, packet)
-        if segment.flags & RST or not segment.flags & ACK:
+        ahead = serial.seq_diff(segment.seq, syn.seq)
+        if ahead <= 0 or (shows_data and ahead > _MAX_FIRST_FLIGHT):
             return False
-        if not 0 < serial.seq_diff(segment.seq, syn.seq) <= _MAX_FIRST_FLIGHT:
+        if segment.flags & RST:
+            if shows_data or ahead == 1:
+                return False
+        elif not segment.flags & ACK:
             return False
         self.packet = packet
         self.discard(key)

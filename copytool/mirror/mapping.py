@@ -48,16 +48,19 @@ class ClientSelection:
 
 
 class Sampler:
-    """Chooses a fixed share of client connections; the same address and port is always chosen alike."""
+    """Chooses a fixed share of client connections; the same address and port is always chosen alike.
 
-    __slots__ = ("_threshold",)
+    threshold: those are chosen whose flow_hash() is below it.
+    """
+
+    __slots__ = ("threshold",)
 
     def __init__(self, ratio_percent: float) -> None:
-        self._threshold = round(ratio_percent / 100 * 0x100000000)
+        self.threshold = round(ratio_percent / 100 * 0x100000000)
 
     def chooses(self, address: bytes, port: int) -> bool:
         """Return whether the connection from this client address and port is mirrored."""
-        return flow_hash(address, port) < self._threshold
+        return flow_hash(address, port) < self.threshold
 
 
 class ClientNetwork:

@@ -5,20 +5,9 @@ from __future__ import annotations
 import pytest
 
 from copytool.mirror import remembered
-from copytool.mirror.mapping import ClientSelection
 from copytool.wire.segment import ACK, PSH, RST, SYN
 
 from .playbook import Scene
-
-
-def test_sampled_out() -> None:
-    """With -r 0 nothing is mirrored; each connection is counted once, its bytes by reason."""
-    scene = Scene(ratio_percent=0)
-    scene.client().opens().syn().says(b"abc")
-    scene.client(port=40001).says(b"de")
-    assert scene.outcomes() == {"sampled_out": 2}
-    assert scene.engine.counters.ignored["sampled_out"] == 5
-    assert scene.sent() == []
 
 
 def test_midstream_is_skipped_and_counted_once() -> None:
@@ -241,16 +230,6 @@ def test_busy_sessions_leave_no_timers_behind() -> None:
         peer.fin(acked=1)
     assert scene.outcomes() == {"active": 1, "mirrored": 500}
     assert len(scene.engine._timers) < 200
-
-
-def test_clients_that_are_not_selected_are_filtered() -> None:
-    """Only clients in the given networks are mirrored; the others are counted, whenever they began."""
-    scene = Scene(clients=ClientSelection([(bytes((10, 9, 0, 0)), 24), (bytes(16), 64)]))
-    scene.client().opens()
-    scene.client(address=bytes((10, 9, 1, 1))).opens().says(b"abc")
-    scene.client(address=bytes((10, 9, 1, 2))).says(b"abc").says(b"def")
-    assert scene.outcomes() == {"active": 1, "filtered": 2}
-    assert scene.engine.counters.ignored["filtered"] == 9
 
 
 def test_memory_of_single_octets_counts() -> None:

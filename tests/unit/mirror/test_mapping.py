@@ -224,6 +224,22 @@ def test_sample_has_the_asked_size(name: str, ratio: float) -> None:
     assert abs(chosen - expected) < 5 * (expected * (1 - ratio / 100)) ** 0.5 + 1
 
 
+@pytest.mark.parametrize("ratio", [1, 20, 50])
+@pytest.mark.parametrize("parts", [2, 3, 16])
+@pytest.mark.parametrize("name", SAMPLES)
+def test_sample_and_parts_are_independent(name: str, parts: int, ratio: float) -> None:
+    """Each worker's share of the connections is sampled alike: chi-square is below its 99.99 % quantile."""
+    sampler = Sampler(ratio)
+    flows = [[0, 0] for _ in range(parts)]
+    for address, port in SAMPLES[name]:
+        flows[flow_hash(address, port) % parts][sampler.chooses(address, port)] += 1
+    share = sum(chosen for _, chosen in flows) / len(SAMPLES[name])
+    statistic = sum(
+        (chosen - (expected := (chosen + other) * share)) ** 2 / (expected * (1 - share)) for other, chosen in flows
+    )
+    assert statistic < {1: 15.2, 2: 18.5, 15: 44.3}[parts - 1]
+
+
 def test_sample_ends() -> None:
     """0 per cent choose nobody, 100 per cent everybody."""
     flows = SAMPLES["ports of one client"][:2000]

@@ -1,9 +1,7 @@
-"""The workers' parts of the packets, by the kernel itself: each is kept by the one that the hash says."""
+"""What the kernel itself decides by the hash: each packet is its worker's, and chosen or not, as Python says."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,42 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copytool.io.bpf import attach_filter, compile_filter
-from copytool.io.partition import keep_part
-from copytool.mirror.mapping import flow_hash
+from copytool.io.bpf import compile_filter
+from copytool.io.filter_logic import all_of
+from copytool.io.flow_filters import in_part, in_sample
+from copytool.mirror.mapping import Sampler, flow_hash
 from copytool.wire.build import build_segment
 from copytool.wire.segment import ACK
+
+from .sieve import Sieve
 
 FILTER = compile_filter("tcp and (dst port 1025 or (dst host 10.0.0.1 and dst port 80))", 0x40000)
 ADDRESSES = st.binary(min_size=4, max_size=4) | st.binary(min_size=16, max_size=16)
 
 
-class Sieve:
-    """A datagram socket with a filter: what a packet socket would keep."""
-
-    def __init__(self, code: bytes) -> None:
-        self._into, self._out = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._out.setblocking(False)
-        attach_filter(self._out, code)
-
-    def keeps(self, packet: bytes) -> int:
-        """Return how many octets pass."""
-        with contextlib.suppress(PermissionError):  # the filter has refused it
-            self._into.send(packet)
-        try:
-            return len(self._out.recv(1 << 17))
-        except BlockingIOError:
-            return 0
-
-    def close(self) -> None:
-        self._into.close()
-        self._out.close()
-
-
 @pytest.fixture(scope="module", params=[2, 3, 5, 16])
 def sieves(request: pytest.FixtureRequest) -> Iterator[list[Sieve]]:
     """What each of so many workers keeps."""
-    made = [Sieve(keep_part(FILTER, part, request.param)) for part in range(request.param)]
+    made = [Sieve(all_of(FILTER, in_part(part, request.param))) for part in range(request.param)]
     yield made
     for sieve in made:
         sieve.close()
@@ -65,6 +44,33 @@ def test_one_worker_keeps_each_packet(sieves: list[Sieve], client: bytes, port: 
     expected = [0] * len(sieves)
     expected[flow_hash(client, port) % len(sieves)] = len(packet)
     assert kept == expected
+
+
+@pytest.fixture(scope="module", params=[1e-9, 0.01, 1, 50, 99.9])
+def sample(request: pytest.FixtureRequest) -> Iterator[tuple[Sieve, Sampler]]:
+    """What is kept of a sample of so many per cent, and the sampler of the mirror."""
+    sampler = Sampler(request.param)
+    sieve = Sieve(all_of(FILTER, in_sample(sampler.threshold)))
+    yield sieve, sampler
+    sieve.close()
+
+
+@settings(max_examples=300)
+@given(ADDRESSES, st.integers(1, 65535), st.binary(max_size=100))
+def test_the_sample_is_the_mirrors(sample: tuple[Sieve, Sampler], client: bytes, port: int, payload: bytes) -> None:
+    """The kernel chooses the connections that the sampler chooses, and keeps all of their packets."""
+    sieve, sampler = sample
+    packet = _packet(client, port, 1025, payload)
+    assert sieve.keeps(packet) == (len(packet) if sampler.chooses(client, port) else 0)
+
+
+def test_ports_of_one_client_are_sampled_alike(sample: tuple[Sieve, Sampler]) -> None:
+    """Neighbours, of whom about as many are chosen as was asked for: the kernel's are the sampler's, one by one."""
+    sieve, sampler = sample
+    client = bytes([10, 1, 2, 3])
+    ports = range(32768, 37768)
+    chosen = [port for port in ports if sieve.keeps(_packet(client, port, 1025))]
+    assert chosen == [port for port in ports if sampler.chooses(client, port)]
 
 
 def test_ip_options_do_not_move_a_connection(sieves: list[Sieve]) -> None:
