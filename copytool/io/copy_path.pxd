@@ -10,6 +10,7 @@ from .pace cimport Pace
 from .ring cimport BlockRing
 
 cdef int _BLOCKS_AT_ONCE
+cdef int _BLOCKS_AT_MOST
 cdef double _REST_S
 cdef Py_ssize_t _SEND_BATCH
 cdef int _CHECKS_AT_ONCE
@@ -18,7 +19,7 @@ cdef double _STATISTICS_S
 
 cdef class CopyPath:
     cdef public PacketOutput output
-    cdef Engine _engine
+    cdef readonly Engine _engine
     cdef list _rings
     cdef object _session_log
     cdef object _on_failure
@@ -34,7 +35,7 @@ cdef class CopyPath:
     cpdef handle_timer(self, double now)
     cpdef look_after_rings(self, double now)
 
-    @cython.locals(blocks=int)
+    @cython.locals(blocks=int, limit=int)
     cpdef receive_packets(self, BlockRing ring, double now)
 
     cpdef receive_records(self, list bodies, double now)

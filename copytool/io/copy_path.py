@@ -20,6 +20,7 @@ __all__ = ["CopyPath"]
 _log = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 16
+_BLOCKS_AT_MOST = 512  # while a ring is filling up
 _REST_S = 0.001
 _SEND_BATCH = 64  # then the rings and links are served again: what waits here is safe, what waits there is not
 _CHECKS_AT_ONCE = 64
@@ -86,9 +87,12 @@ class CopyPath:
     def receive_packets(self, ring: BlockRing, now: float) -> None:
         """Take in what waits in a ring, and send what follows from it."""
         blocks = 0
-        while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
+        limit = _BLOCKS_AT_ONCE
+        while blocks < limit and ring.has_packets():
             blocks += 1
             ring.feed(self._engine, now, self._on_failure)
+            if blocks == limit < _BLOCKS_AT_MOST and ring.is_filling_up():
+                limit += _BLOCKS_AT_ONCE
         if not blocks:
             ring.recover()
         elif ring.losing:

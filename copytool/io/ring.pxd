@@ -31,6 +31,9 @@ cdef class BlockRing(CaptureRing):
     cdef Py_ssize_t _blocks
     cdef Py_ssize_t _current
 
+    cpdef bint is_filling_up(self) except -1
+    cdef bint _is_filled(self, Py_ssize_t block) except -1
+
     @cython.locals(base=Py_ssize_t)
     cpdef feed(self, Engine engine, double now, on_failure)
 

@@ -192,7 +192,14 @@ class BlockRing(CaptureRing):
 
     def has_packets(self) -> bool:
         """Return whether feed() would have any for an engine."""
-        return bool(octets.load_status(self._view, self._current * self._block_bytes + 8) & STATUS_USER)
+        return self._is_filled(self._current)
+
+    def is_filling_up(self) -> bool:
+        """Return whether an eighth of the ring waits."""
+        return self._is_filled((self._current + self._blocks // 8) % self._blocks)
+
+    def _is_filled(self, block: int) -> bool:
+        return bool(octets.load_status(self._view, block * self._block_bytes + 8) & STATUS_USER)
 
     def feed(self, engine: Engine, now: float, on_failure: Callable[[], None]) -> None:
         """Give the engine the packets of one block; has_packets() has said that there is one."""

@@ -9,6 +9,7 @@ cdef double NEVER
 cdef int FIN
 cdef int SYN
 cdef long long _MAX_JUMP
+cdef int _MAX_DOUBLINGS
 
 
 @cython.final
@@ -17,6 +18,8 @@ cdef class ResponseSide:
     cdef long long _acked_to
     cdef double _delayed_ack_s
     cdef long long _unacked_segments
+    cdef int _doublings
+    cdef bint _went_alone
     cdef public double ack_at
     cdef public bint finished
     cdef public long long received
@@ -24,7 +27,7 @@ cdef class ResponseSide:
     cpdef open(self, unsigned int irs, double now)
     cpdef unsigned int newest(self) noexcept
     cpdef unsigned int acknowledged(self) noexcept
-    cpdef unsigned int acknowledge(self) noexcept
+    cpdef unsigned int acknowledge(self, bint is_alone) noexcept
 
     @cython.locals(newer="long long", due=double)
     cpdef bint receive(self, ResponseRecord record, double now) except *

@@ -220,7 +220,7 @@ class Sender:
         payload = self._buffer.read(position, end - position)
         if len(payload) > segment_bytes:
             seq = serial.seq_add(self._iss, position)
-            self._emitter.emit_burst(flags, seq, self.responses.acknowledge(), payload, segment_bytes)
+            self._emitter.emit_burst(flags, seq, self.responses.acknowledge(False), payload, segment_bytes)
         else:
             self._emit(flags, position, payload)
         segments = -(-len(payload) // segment_bytes)
@@ -241,7 +241,7 @@ class Sender:
             self._rto_at = now + self.rtt.rto_s()
 
     def _emit(self, flags: int, position: int, payload: bytes = b"") -> None:
-        ack = self.responses.acknowledge() if flags & ACK else 0
+        ack = self.responses.acknowledge(not payload and not flags & FIN) if flags & ACK else 0
         urgent = len(payload) if flags & URG else 0
         self._emitter.emit(flags, serial.seq_add(self._iss, position), ack, payload, urgent)
 

@@ -23,7 +23,7 @@ def opened() -> ResponseSide:
     side = ResponseSide(0.01)
     side.open(IRS, 0.0)
     assert side.ack_at == 0.0
-    assert side.acknowledge() == (IRS + 1) % 2**32
+    assert side.acknowledge(True) == (IRS + 1) % 2**32
     assert side.ack_at == NEVER
     return side
 
@@ -35,7 +35,35 @@ def test_one_segment_waits_two_do_not() -> None:
     assert side.ack_at == 1.01
     assert side.receive(record(200), 1.002)
     assert side.ack_at == 1.002
-    assert side.acknowledge() == (IRS + 201) % 2**32
+    assert side.acknowledge(True) == (IRS + 201) % 2**32
+
+
+def test_an_acknowledgement_that_goes_alone_for_nothing_waits_longer_next_time() -> None:
+    """Twice as long each time, up to eight times; one that the target has waited for makes it start again."""
+    side, end, delays = opened(), 0, []
+    for _ in range(5):
+        end += 100
+        side.receive(record(end), 1.0)
+        delays.append(round(side.ack_at - 1.0, 3))
+        side.acknowledge(True)
+        side.acknowledge(False)
+    assert delays == [0.01, 0.02, 0.04, 0.08, 0.08]
+    for end in (600, 700):  # without client data in between
+        side.receive(record(end), 2.0)
+        side.acknowledge(True)
+    side.receive(record(800), 3.0)
+    assert side.ack_at == 3.01
+
+
+def test_acknowledgements_that_were_due_at_once_say_nothing() -> None:
+    """What follows the second segment, or goes with client data anyhow, changes no delay."""
+    side = opened()
+    side.receive(record(300, data_segments=2), 1.0)
+    side.acknowledge(True)
+    side.receive(record(500, data_segments=1), 1.0)
+    side.acknowledge(False)
+    side.receive(record(600), 2.0)
+    assert side.ack_at == 2.01
 
 
 def test_fin_counts_as_an_octet_and_is_acknowledged_at_once() -> None:
@@ -50,7 +78,7 @@ def test_what_was_acknowledged_before_is_acknowledged_again() -> None:
     for again in (record(50), record(100, data_segments=1), record(100, ACK | SYN, 0)):
         side = opened()
         side.receive(record(100), 1.0)
-        side.acknowledge()
+        side.acknowledge(True)
         side.receive(again, 2.0)
         assert side.ack_at == 2.0
     side = opened()
@@ -78,13 +106,13 @@ def test_a_fin_that_was_lost_is_asked_for() -> None:
     """A pure acknowledgement with the number behind a FIN that never came leaves one octet open: it is repeated."""
     side = opened()
     side.receive(record(100), 1.0)
-    side.acknowledge()
+    side.acknowledge(True)
     side.receive(record(101, ACK, 0), 2.0)
     assert (side.received, side.ack_at, side.finished) == (100, 2.0, False)
-    assert side.acknowledge() == (IRS + 101) % 2**32
+    assert side.acknowledge(True) == (IRS + 101) % 2**32
     side.receive(record(101, ACK | FIN), 2.2)
     assert (side.received, side.finished) == (101, True)
-    side.acknowledge()
+    side.acknowledge(True)
     side.receive(record(101, ACK, 0), 2.3)
     assert side.received == 101
 
