@@ -2,6 +2,7 @@
 
 cimport cython
 
+from ..wire cimport octets
 from . cimport sending
 
 
@@ -13,7 +14,16 @@ cdef class PacketOutput:
     cdef set _without_bursts
     cdef dict _prefixes
 
-    @cython.locals(hops=dict, messages=list, packet=bytearray, segment_bytes=Py_ssize_t, target=bytes)
+    @cython.locals(
+        hops=dict,
+        messages=list,
+        target=bytes,
+        plain=bytes,
+        interface=str,
+        packet=bytearray,
+        segment_bytes=Py_ssize_t,
+        destination=bytes,
+    )
     cpdef send(self, list packets, double now)
 
     @cython.locals(start=Py_ssize_t, kind=int, header_bytes=Py_ssize_t)

@@ -11,6 +11,7 @@ from collections import Counter
 
 from ..errors import HostError
 from ..mirror.emitter import Outgoing
+from ..wire import octets
 from ..wire.address import format_address
 from ..wire.build import finish_checksum
 from ..wire.burst import split_burst
@@ -53,23 +54,27 @@ class PacketOutput:
     def send(self, packets: list[Outgoing], now: float) -> None:
         """Send each packet towards the destination in its IP header."""
         hops = self._next_hops.hops
-        interface = ""
         messages: list[_Message] = []
+        target, plain, interface = b"", b"", ""
+        hop: NextHop | None = None
         for packet, segment_bytes in packets:
-            target = bytes(packet[16:20] if packet[0] >> 4 == 4 else packet[24:40])
-            hop = hops.get(target)
+            destination = octets.part_of(packet, 16, 20) if packet[0] >> 4 == 4 else octets.part_of(packet, 24, 40)
+            if destination != target:
+                target, hop = destination, hops.get(destination)
+                if messages and (hop is None or hop.interface != interface):
+                    self._send_messages(messages, now)
+                    messages = []
+                if hop is not None:
+                    interface = hop.interface
+                    plain = self._prefix(hop, len(target), 0)
             if hop is None:
                 self.errors["no_next_hop"] += 1
                 self._next_hops.expedite(now)
-                continue
-            if messages and hop.interface != interface:
-                self._send_messages(messages, now)
-                messages = []
-            if not hop.header:
+            elif not hop.header:
                 self._send_raw(packet, segment_bytes, target, hop, now)
-                continue
-            interface = hop.interface
-            if segment_bytes and interface in self._without_bursts:
+            elif not segment_bytes:
+                messages.append((plain, packet, 0, hop))
+            elif interface in self._without_bursts:
                 messages += self._split(packet, segment_bytes, hop)
             else:
                 messages.append((self._prefix(hop, len(target), segment_bytes), packet, segment_bytes, hop))

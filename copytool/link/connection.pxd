@@ -4,6 +4,8 @@ cimport cython
 
 from .frames cimport FrameReader
 
+cdef int RECORDS
+
 
 cdef class LinkEnd:
     cdef public bint established
@@ -17,14 +19,16 @@ cdef class LinkEnd:
     cpdef bytearray data_to_send(self)
     cpdef close(self, str reason)
     cpdef double silent_for(self, double now) except? -1
-    cdef _frames(self, bytes data, double now)
+    cdef _take_in(self, bytes data, double now)
     cdef _greeted(self, double now)
     cdef _send(self, bytes frame, double now)
     cdef _check_alive(self, double now)
 
 
 cdef class CopyEnd(LinkEnd):
+    @cython.locals(reader=FrameReader, kind=int, bodies=list)
     cpdef list receive_data(self, bytes data, double now)
+
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
     cdef bint _control(self, int kind, bytes body, double now) except -1
@@ -37,4 +41,7 @@ cdef class InterceptEnd(LinkEnd):
 
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
+    @cython.locals(reader=FrameReader, kind=int)
+    cpdef receive_data(self, bytes data, double now)
+
     cdef _hello(self, dict hello, double now)

@@ -11,12 +11,11 @@ them `closed_because` says whether the connection is over; it then stays over. A
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DecodeError
 from . import frames
-from .frames import FrameReader, decode_json, encode_frame, encode_json
+from .frames import RECORDS, FrameReader, decode_json, encode_frame, encode_json
 from .records import check_records
 from .share import Share
 
@@ -54,10 +53,10 @@ class LinkEnd:
         """Return for how many seconds nothing was heard."""
         return now - self._heard_at
 
-    def _frames(self, data: bytes, now: float) -> Iterator[tuple[int, bytes]]:
+    def _take_in(self, data: bytes, now: float) -> None:
         if self.established:  # before that only the greeting counts, or anybody could hold a place for ever
             self._heard_at = now
-        return self._reader.feed(data)
+        self._reader.append(data)
 
     def _greeted(self, now: float) -> None:
         self.established = True
@@ -91,12 +90,14 @@ class CopyEnd(LinkEnd):
         bodies: list[bytes] = []
         if self.closed_because:
             return bodies
+        reader = self._reader
+        self._take_in(data, now)
         try:
-            for kind, body in self._frames(data, now):
-                if kind == frames.RECORDS and self.established:
-                    check_records(body)
-                    bodies.append(body)
-                elif not self._control(kind, body, now):
+            while (kind := reader.next_frame()) >= 0:
+                if kind == RECORDS and self.established:
+                    check_records(reader.body)
+                    bodies.append(reader.body)
+                elif not self._control(kind, reader.body, now):
                     break
         except DecodeError as error:
             self.close(f"protocol error: {error}")
@@ -143,13 +144,15 @@ class InterceptEnd(LinkEnd):
         """Take in hello and pings. Bytes that are no valid frame close the link; a closed one reads nothing."""
         if self.closed_because:
             return
+        reader = self._reader
+        self._take_in(data, now)
         try:
-            for kind, body in self._frames(data, now):
+            while (kind := reader.next_frame()) >= 0:
                 if kind == frames.PING and self.share is not None:
                     if not self._outgoing:  # whatever waits there already will tell the peer as much
                         self._send(encode_frame(frames.PONG), now)
                 elif kind == frames.HELLO and self.share is None:
-                    self._hello(decode_json(body), now)
+                    self._hello(decode_json(reader.body), now)
                 else:
                     raise DecodeError(f"unexpected frame type {kind}")
         except DecodeError as error:

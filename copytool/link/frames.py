@@ -60,28 +60,40 @@ def decode_json(body: bytes) -> dict[str, Any]:
 
 
 class FrameReader:
-    """Cuts a byte stream into frames; holds at most one incomplete frame of MAX_FRAME."""
+    """Cuts a byte stream into frames; holds at most one incomplete frame of MAX_FRAME behind those not yet fetched.
 
-    __slots__ = ("_buffer",)
+    body: that of the frame which next_frame() has found.
+    """
+
+    __slots__ = ("_buffer", "_start", "body")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._start = 0
+        self.body = b""
+
+    def append(self, data: bytes) -> None:
+        """Take in more of the stream."""
+        self._buffer += data
+
+    def next_frame(self) -> int:
+        """Return the type of the next complete frame, or -1 if there is none; DecodeError if it cannot be one."""
+        buffer, start = self._buffer, self._start
+        if len(buffer) - start >= _HEADER.size:
+            length = buffer[start] << 24 | buffer[start + 1] << 16 | buffer[start + 2] << 8 | buffer[start + 3]
+            if not 1 <= length <= MAX_FRAME:
+                raise DecodeError(f"frame length {length} is outside 1..{MAX_FRAME}")
+            end = start + 4 + length
+            if len(buffer) >= end:
+                self.body = bytes(buffer[start + 5 : end])
+                self._start = end
+                return buffer[start + 4]
+        del buffer[:start]
+        self._start = 0
+        return -1
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield each complete (type, body) once `data` is appended."""
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        try:
-            while len(buffer) - start >= 5:
-                length, kind = _HEADER.unpack_from(buffer, start)
-                if not 1 <= length <= MAX_FRAME:
-                    raise DecodeError(f"frame length {length} is outside 1..{MAX_FRAME}")
-                end = start + 4 + length
-                if len(buffer) < end:
-                    break
-                body = bytes(buffer[start + 5 : end])
-                start = end
-                yield kind, body
-        finally:
-            del buffer[:start]
+        """Take in more of the stream; yield the type and body of each complete frame."""
+        self.append(data)
+        while (kind := self.next_frame()) >= 0:
+            yield kind, self.body

@@ -47,6 +47,10 @@ cdef inline bytes take(const unsigned char[::1] view, Py_ssize_t start, Py_ssize
     return PyBytes_FromStringAndSize(<const char*>at_(view, start), end - start)
 
 
+cdef inline bytes part_of(bytearray buffer, Py_ssize_t start, Py_ssize_t end):
+    return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(buffer) + start, end - start)
+
+
 cdef inline bytes join_slices(
     const unsigned char[::1] view, Py_ssize_t first, Py_ssize_t first_size, Py_ssize_t second, Py_ssize_t second_size
 ):

@@ -19,6 +19,7 @@ __all__ = [
     "native32",
     "ones_sum",
     "ones_sum_of",
+    "part_of",
     "put",
     "put16",
     "put32",
@@ -85,6 +86,11 @@ def put(buffer: bytearray, at: int, octets: bytes) -> None:
 
 def take(buffer: Buffer, start: int, end: int) -> bytes:
     """Return a copy of the octets from `start` to before `end`."""
+    return bytes(buffer[start:end])
+
+
+def part_of(buffer: bytearray, start: int, end: int) -> bytes:
+    """Return take() of a bytearray, of which C need not make a view."""
     return bytes(buffer[start:end])
 
 
