@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .counters import Counter
 from .errors import BenchError
@@ -122,7 +122,18 @@ def _redis() -> Scenario:
     return Scenario("redis", "redis", title, _metrics("command"), run, is_http=False)
 
 
-SCENARIOS = (
+def _apart(scenario: Scenario) -> Scenario:
+    """Return the load on hosts that pay for what they receive themselves."""
+
+    def run(world: World, tool: Tool, scale: float) -> Sample:
+        world.receive_in_threads()
+        return scenario.run(world, tool, scale)
+
+    title = f"{scenario.title}; each host pays for what it receives"
+    return replace(scenario, name=f"apart-{scenario.name}", group="apart", title=title, run=run, quick=False)
+
+
+_TOGETHER = (
     _keepalive(10, 1000, quick=True),
     _keepalive(10, 2000),
     _keepalive(100, 100),
@@ -131,3 +142,4 @@ SCENARIOS = (
     _connections(5000),
     _redis(),
 )
+SCENARIOS = (*_TOGETHER, *map(_apart, _TOGETHER))

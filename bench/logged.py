@@ -77,10 +77,12 @@ def run_logged(world: World, running: Running, client: Client, meter: Meter, lat
     }
 
 
-def _upload(connections: int, quick: bool = False) -> Scenario:
+def _upload(connections: int, quick: bool = False, ring_mib: int = 0) -> Scenario:
+    """Return the upload; ring_mib: size of copytool's capture ring, if it is not the default."""
+
     def run(world: World, tool: Tool, scale: float) -> Sample:
         world.start_sink()
-        running = tool.start(world)
+        running = tool.start(world, *(("--ring-size", ring_mib) if ring_mib else ()))
         size = round(UPLOAD_BYTES * scale)
         meter = Meter(running)
         words = ["upload", "--connections", connections, "--bytes", size]
@@ -98,7 +100,10 @@ def _upload(connections: int, quick: bool = False) -> Scenario:
     )
     what = f"{UPLOAD_BYTES // 1_000_000} MB uploaded"
     title = f"{what} on one connection" if connections == 1 else f"{what} on each of {connections} connections at once"
-    return Scenario(f"upload-{connections}", "upload", title, metrics, run, is_http=False, quick=quick)
+    name = f"upload-{connections}"
+    if ring_mib:
+        name, title = f"{name}-ring{ring_mib}", f"{title}, copytool with --ring-size {ring_mib}"
+    return Scenario(name, "upload", title, metrics, run, is_http=False, quick=quick)
 
 
 def _loss(per_cent: int) -> Scenario:
@@ -132,4 +137,4 @@ def _per(sample: Sample, count: float, divisor: float) -> Sample:
     return {key: value / count / divisor for key, value in totals.items()} if count else {}
 
 
-SCENARIOS = (_upload(1, quick=True), _upload(4), _loss(1), _loss(5))
+SCENARIOS = (_upload(1, quick=True), _upload(4), _upload(4, ring_mib=256), _loss(1), _loss(5))

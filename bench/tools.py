@@ -46,8 +46,11 @@ class Tool(ABC):
         return ""
 
     @abstractmethod
-    def start(self, world: World) -> Running:
-        """Start its daemons in the world and wait until they mirror; BenchError if they do not."""
+    def start(self, world: World, *copy_options: object) -> Running:
+        """Start its daemons in the world and wait until they mirror; BenchError if they do not.
+
+        copy_options: further options for `copytool copy`; other tools do without.
+        """
 
 
 class Nothing(Tool):
@@ -58,7 +61,7 @@ class Nothing(Tool):
     def absent(self) -> str:
         return ""
 
-    def start(self, world: World) -> Running:
+    def start(self, world: World, *copy_options: object) -> Running:
         return Running()
 
 
@@ -79,7 +82,7 @@ class Copytool(Tool):
         done = subprocess.run(self._words("--version"), capture_output=True, text=True, check=False)
         return done.stdout.strip()
 
-    def start(self, world: World) -> Running:
+    def start(self, world: World, *copy_options: object) -> Running:
         assistant, online = world.assistant, world.online
         filter_ = ("-F", f"tcp and src port {PORT}")
         control = ("--control-socket", assistant.control_socket)
@@ -87,7 +90,7 @@ class Copytool(Tool):
         _wait_listening(assistant, intercept, self.title)
         control = ("--control-socket", online.control_socket)
         mapping = ("-x", f"{PORT}-{TARGET}:{PORT}", "-s", "192.168.50.102", "-c", "192.168.60.x")
-        copy = online.start(*self._words("copy", *mapping, *control))
+        copy = online.start(*self._words("copy", *mapping, *control, *copy_options))
         _wait_link(online, copy, self.title)
         return Running([copy.pid], [intercept.pid])
 
@@ -124,7 +127,7 @@ class Tcpcopy(Tool):
         done = subprocess.run([_program("TCPCOPY_DIR", "tcpcopy"), "-v"], capture_output=True, text=True, check=False)
         return (done.stdout + done.stderr).strip().splitlines()[0]
 
-    def start(self, world: World) -> Running:
+    def start(self, world: World, *copy_options: object) -> Running:
         assistant, online = world.assistant, world.online
         words = ["-i", "ens18", "-F", f"tcp and src port {PORT}", "-l", assistant.scratch / "intercept.log"]
         intercept = assistant.start(_program("INTERCEPT_DIR", "intercept"), *words)
@@ -147,7 +150,7 @@ class Goreplay(Tool):
             return "GOREPLAY is not set: it names the program"
         return "" if shutil.which(program) else f"GOREPLAY={program}: no program there"
 
-    def start(self, world: World) -> Running:
+    def start(self, world: World, *copy_options: object) -> Running:
         words = ["--input-raw", f":{PORT}", "--output-http", f"http://{TARGET}:{PORT}"]
         gor = world.online.start(shutil.which(os.environ["GOREPLAY"]), *words)
         capturing = ["ss", "-Hp0"]
@@ -167,7 +170,7 @@ class KernelMirror(Tool):
     def absent(self) -> str:
         return "" if shutil.which("nft") else "no program nft: apt install nftables"
 
-    def start(self, world: World) -> Running:
+    def start(self, world: World, *copy_options: object) -> Running:
         show = ("cat", "/sys/class/net/ens18/address")
         own_mac, target_mac = (host.run(*show).stdout.strip() for host in (world.online, world.target))
         world.online.run("nft", kernel_mirror_rules(own_mac, target_mac))
