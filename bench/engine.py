@@ -37,6 +37,8 @@ REQUEST = b"GET /0123456789 HTTP/1.1\r\nHost: 192.168.50.10:1025\r\nUser-Agent: 
 ANSWER_BYTES = 200
 BATCH = 64
 """Segments taken in before packets are fetched, and records in one frame: what a loaded daemon sees."""
+SETTLE_S = 2.0
+"""From the last session's opening until memory is looked at."""
 
 _BLOCK_HEADER = 48
 _PACKET_HEADER = 80
@@ -57,21 +59,36 @@ class Load:
         self.clients = [
             (bytes((10, number >> 16 & 255, number >> 8 & 255, number & 255)), 40_000) for number in range(count)
         ]
-        self.ends: list[FlowEnds] = []
 
     def open(self) -> None:
-        """Open every session."""
+        """Open every session, some at a time, while the clock goes on; then let idle ones settle."""
         options = build_options(1460, 7)
-        for client, port in self.clients:
-            ends = (client, ONLINE, port, PORT)
-            self._take(build_segment(*ends, CLIENT_ISN, 0, SYN, 65535, options))
-            self._take(build_segment(*ends, CLIENT_ISN + 1, ONLINE_ISN + 1, ACK, 65535))
-        self.drain()
-        self.ends = [session.key for session in self.engine.sessions()]
-        for mirror in self.ends:
-            body = self._record(mirror, SYN | ACK, TARGET_ISN, CLIENT_ISN + 1, options=options)
-            self.engine.receive_records(body, self.now, fail)
-        self.drain()
+        step_s = SETTLE_S * BATCH / len(self.clients)
+        for first in range(0, len(self.clients), BATCH):
+            for client, port in self.clients[first : first + BATCH]:
+                ends = (client, ONLINE, port, PORT)
+                self._take(build_segment(*ends, CLIENT_ISN, 0, SYN, 65535, options))
+                self._take(build_segment(*ends, CLIENT_ISN + 1, ONLINE_ISN + 1, ACK, 65535))
+            for packet, _ in self.engine.packets_to_send(self.now):
+                self.engine.receive_records(self._accept(packet, options), self.now, fail)
+            self.drain()
+            self.pass_time(step_s)
+        self.pass_time(SETTLE_S)
+
+    def _accept(self, syn: bytearray, options: bytes) -> bytes:
+        segment = Segment()
+        parse_segment(segment, syn)
+        ends = (segment.src, segment.src_port, segment.dst, segment.dst_port)
+        return self._record(ends, SYN | ACK, TARGET_ISN, CLIENT_ISN + 1, options=options)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let the clock go on, and timers fire when they are due."""
+        end = self.now + seconds
+        while (due := self.engine.next_timer()) <= end:
+            self.now = max(due, self.now)
+            self.engine.handle_timer(self.now)
+            self.drain()
+        self.now = end
 
     def _take(self, packet: bytes) -> None:
         self.engine.receive_segment(packet, self.now, True)
@@ -93,6 +110,7 @@ class Load:
     def batches(self, turns: int) -> Iterator[Batch]:
         """Yield the traffic of so many turns on each session."""
         size = len(REQUEST)
+        all_ends = [session.key for session in self.engine.sessions()]
         for turn in range(turns):
             seen = ANSWER_BYTES * turn
             for first in range(0, len(self.clients), BATCH):
@@ -114,7 +132,7 @@ class Load:
                 ]
                 acked = CLIENT_ISN + 1 + (turn + 1) * size
                 records = [
-                    self._record(self.ends[index], ACK | PSH, TARGET_ISN + 1 + seen, acked, ANSWER_BYTES)
+                    self._record(all_ends[index], ACK | PSH, TARGET_ISN + 1 + seen, acked, ANSWER_BYTES)
                     for index in some
                 ]
                 yield block_of(packets), len(packets), b"".join(records)

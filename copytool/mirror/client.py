@@ -8,9 +8,9 @@ from ..wire import octets
 from ..wire import seq as serial
 from ..wire.flow import FlowEnds, FlowKey, flow_ends
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
-from .config import MirrorConfig
-from .counters import PIECE_BYTES, EngineCounters
-from .session import ReadySessions, Session
+from .common import Common
+from .counters import PIECE_BYTES
+from .session import Session
 from .stream import ClientStream
 from .timers import NEVER, Timed
 
@@ -26,8 +26,8 @@ _MAX_CHECK_DELAY_S = 60.0
 class ConnectionOwner(Protocol):
     """What a connection needs from the engine."""
 
-    def session_ended(self, session: Session, now: float) -> None:
-        """Take note that `session.outcome` is set."""
+    def session_ended(self, session: Session, reason: str, now: float) -> None:
+        """Take note that `session.outcome` is set; `reason` says why, for people."""
         ...
 
     def connection_ended(self, connection: ClientConnection) -> None:
@@ -61,21 +61,19 @@ class ClientConnection(Timed):
     __slots__ = (
         "_check_at",
         "_check_delay_s",
-        "_config",
-        "_counters",
+        "_common",
+        "_first",
         "_gap_since",
         "_is_doubted",
         "_is_over",
         "_is_suspect",
         "_owner",
-        "_ready",
         "_whole_at",
         "flow",
         "heard_at",
         "isn",
         "known_open_at",
         "opened_at",
-        "sessions",
         "stream",
     )
 
@@ -83,41 +81,57 @@ class ClientConnection(Timed):
         self,
         flow: FlowKey,
         isn: int,
-        config: MirrorConfig,
-        counters: EngineCounters,
+        common: Common,
         owner: ConnectionOwner,
-        ready: ReadySessions,
         now: float,
     ) -> None:
         super().__init__()
         self.flow = flow
         self.isn = isn
         self.stream = ClientStream(isn)
-        self.sessions: list[Session] = []
+        self._first: Session | None = None
         self.opened_at = now
         self.heard_at = now
         self._whole_at = now
         self.known_open_at = now
         self._gap_since = NEVER
-        self._check_delay_s = config.check_after_s
-        self._check_at = now + config.check_after_s
+        self._check_delay_s = common.config.check_after_s
+        self._check_at = now + common.config.check_after_s
         self._is_suspect = False
         self._is_over = False
         self._is_doubted = False
-        self._config = config
-        self._counters = counters
+        self._common = common
         self._owner = owner
-        self._ready = ready
 
     @property
     def key(self) -> FlowEnds:
         """Client address and port, online address and port."""
         return flow_ends(self.flow)
 
+    def add(self, session: Session) -> None:
+        """Have one more session mirror the connection."""
+        before = self._first
+        if before is None:
+            self._first = session
+            return
+        while before.next_copy is not None:
+            before = before.next_copy
+        before.next_copy = session
+
+    def _remove(self, session: Session) -> None:
+        """Whoever goes through the sessions meanwhile can go on from this one: it keeps its next_copy."""
+        before = self._first
+        if before is session or before is None:
+            self._first = session.next_copy
+            return
+        while before.next_copy is not None and before.next_copy is not session:
+            before = before.next_copy
+        before.next_copy = session.next_copy
+
     def receive(self, segment: Segment, buffer: octets.Buffer, now: float) -> None:
         """Take in one captured segment of this connection (the first SYN included), parsed from `buffer`."""
         if self._is_over or not segment.flags & (ACK | RST | SYN):  # Linux reads neither
-            self._counters.discarded += segment.captured_len
+            self._common.counters.discarded += segment.captured_len
             return
         self.heard_at = now
         self._is_suspect = False
@@ -125,7 +139,7 @@ class ClientConnection(Timed):
             if segment.flags & RST:
                 self._receive_reset(segment, now)
             elif self._may_be_a_probe(segment):
-                self._counters.discarded += segment.captured_len
+                self._common.counters.discarded += segment.captured_len
                 self.end_sessions("capture_gap", now, "an octet after lost packets may be a keep-alive probe's")
             else:
                 self._receive_stream(segment, buffer, now)
@@ -148,6 +162,7 @@ class ClientConnection(Timed):
 
     def _receive_stream(self, segment: Segment, buffer: octets.Buffer, now: float) -> None:
         stream = self.stream
+        counters = self._common.counters
         duplicate = stream.duplicate_bytes
         unread = stream.unread_bytes
         next_seq = stream.next_seq
@@ -156,25 +171,29 @@ class ClientConnection(Timed):
         try:
             pieces = stream.receive(segment, buffer)
         except OverflowError:
-            self._counters.discarded += segment.captured_len
-            self._counters.pieces += stream.held_pieces() - held_pieces
+            counters.discarded += segment.captured_len
+            counters.pieces += stream.held_pieces() - held_pieces
             self.end_sessions("capture_gap", now, "too many pieces behind a hole in what was captured")
             return
-        self._counters.pieces += stream.held_pieces() - held_pieces
-        self._counters.duplicate += stream.duplicate_bytes - duplicate
-        self._counters.discarded += stream.unread_bytes - unread
+        counters.pieces += stream.held_pieces() - held_pieces
+        counters.duplicate += stream.duplicate_bytes - duplicate
+        counters.discarded += stream.unread_bytes - unread
         for piece in pieces:
-            self._counters.accepted += len(piece[0])
-            for session in self.sessions:
+            counters.accepted += len(piece[0])
+            session = self._first
+            while session is not None:
                 session.queue(piece)
+                session = session.next_copy
         if stream.finished and not was_finished:
-            for session in self.sessions:
+            session = self._first
+            while session is not None:
                 session.finish(stream.fin_seen)
+                session = session.next_copy
         self._watch_hole(next_seq, now)
         self._wake_sessions(now)
 
     def _receive_reset(self, segment: Segment, now: float) -> None:
-        self._counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
+        self._common.counters.discarded += segment.captured_len  # an RST may carry text that says why; it is no data
         stream = self.stream
         ahead = serial.seq_diff(segment.seq, stream.next_seq)
         if ahead == 0 or (stream.finished and ahead == 1):  # behind the FIN, or at its number, as some systems send it
@@ -190,8 +209,10 @@ class ClientConnection(Timed):
         """The client has reset the connection or reused its ports: nothing follows what was captured."""
         self._is_over = True
         self._gap_since = NEVER
-        for session in self.sessions:
+        session = self._first
+        while session is not None:
             session.reset(self.stream.seen)
+            session = session.next_copy
         self._wake_sessions(now)
 
     def superseded(self, now: float) -> None:
@@ -219,10 +240,12 @@ class ClientConnection(Timed):
             self.end_sessions("capture_gap", now, f"{self._missing_text()}: the kernel dropped packets")
 
     def _wake_sessions(self, now: float) -> None:
-        limit = self._config.session_buffer_bytes
+        config = self._common.config
+        limit = config.session_buffer_bytes
         held = self.stream.held_bytes + self.stream.held_pieces() * PIECE_BYTES
-        full = self._counters.footprint() > self._config.total_buffer_bytes
-        for session in self.sessions[:]:
+        full = self._common.counters.footprint() > config.total_buffer_bytes
+        session = self._first
+        while session is not None:
             session.active_at = now
             if held > limit:
                 session.end("capture_gap", now, f"{self._missing_text()}, and the buffer is full")
@@ -231,12 +254,15 @@ class ClientConnection(Timed):
             elif full and (held or session.buffered()):
                 session.end("shed_memory", now, "the total buffer is full")
             else:
-                self._ready.add(session)
+                session.serve_soon()
+            session = session.next_copy
 
     def end_sessions(self, outcome: str, now: float, reason: str) -> None:
         """End whatever is still being mirrored."""
-        for session in self.sessions[:]:
+        session = self._first
+        while session is not None:
             session.end(outcome, now, reason)
+            session = session.next_copy
 
     def _missing_text(self) -> str:
         missing = max(self.stream.missing_bytes(), 1)
@@ -244,13 +270,13 @@ class ClientConnection(Timed):
 
     # -- what a session needs from its owner ----------------------------------------------------------------
 
-    def session_ended(self, session: Session, now: float) -> None:
+    def session_ended(self, session: Session, reason: str, now: float) -> None:
         """Drop the session; with the last one the connection goes too."""
-        self.sessions.remove(session)
-        self._owner.session_ended(session, now)
-        if not self.sessions:
-            self._counters.discarded += self.stream.held_bytes
-            self._counters.pieces -= self.stream.held_pieces()
+        self._remove(session)
+        self._owner.session_ended(session, reason, now)
+        if self._first is None:
+            self._common.counters.discarded += self.stream.held_bytes
+            self._common.counters.pieces -= self.stream.held_pieces()
             self._owner.connection_ended(self)
 
     def doubt(self) -> None:
@@ -267,23 +293,23 @@ class ClientConnection(Timed):
 
     def next_timer(self) -> float:
         """Return when an open hole becomes a capture gap, or a silent connection is worth a question."""
-        if self._is_over or not self.sessions:
+        if self._is_over or self._first is None:
             return NEVER
-        gap_at = self._gap_since + self._config.gap_timeout_s
+        gap_at = self._gap_since + self._common.config.gap_timeout_s
         return min(gap_at, max(self._check_at, self.heard_at + _CHECK_AGAIN_S))
 
     def handle_timer(self, now: float) -> None:
         """Give up a stream whose hole nobody filled; ask about a client that is silent."""
-        if self._gap_since + self._config.gap_timeout_s <= now:
+        if self._gap_since + self._common.config.gap_timeout_s <= now:
             self.end_sessions("capture_gap", now, self._missing_text())
             return
-        if self.heard_at + self._config.check_after_s > now and not (self._is_suspect or self._is_doubted):
-            self._check_delay_s = self._config.check_after_s
+        if self.heard_at + self._common.config.check_after_s > now and not (self._is_suspect or self._is_doubted):
+            self._check_delay_s = self._common.config.check_after_s
             self._check_at = self.heard_at + self._check_delay_s
             return
         limit_s = _MAX_CHECK_DELAY_S
         if self.stream.finished:  # its sessions wait for --close-timeout after the last answer
-            limit_s = max(self._config.close_timeout_s / 2, _CHECK_AGAIN_S)
+            limit_s = max(self._common.config.close_timeout_s / 2, _CHECK_AGAIN_S)
         self._check_at = now + min(self._check_delay_s, limit_s)
         self._check_delay_s = min(self._check_delay_s * 2, limit_s)
         self._owner.ask_whether_open(self)

@@ -4,6 +4,7 @@ cimport cython
 
 from ..wire cimport build
 
+cdef int SYN
 cdef int _WINDOW
 cdef int _DEFAULT_MSS
 
@@ -20,19 +21,21 @@ cdef class SenderCounters:
 
 @cython.final
 cdef class Emitter:
-    cdef bytes _key
-    cdef int _mss
-    cdef list _outbox
-    cdef int _window_scale
     cdef public SenderCounters counters
+    cdef public list outbox
 
-    cpdef emit(self, int flags, unsigned int seq, unsigned int ack, bytes payload=*, unsigned int urgent=*)
-    cpdef emit_burst(self, int flags, unsigned int seq, unsigned int ack, bytes payload, Py_ssize_t segment_bytes)
-    cpdef emit_syn(self, int flags, unsigned int seq)
+    cpdef emit(self, bytes key, int flags, unsigned int seq, unsigned int ack, bytes payload=*, unsigned int urgent=*)
+
+    cpdef emit_burst(
+        self, bytes key, int flags, unsigned int seq, unsigned int ack, bytes payload, Py_ssize_t segment_bytes
+    )
+
+    cpdef emit_syn(self, bytes key, unsigned int seq, int mss, int window_scale)
 
     @cython.locals(packet=bytearray)
     cdef _queue(
         self,
+        bytes key,
         int flags,
         unsigned int seq,
         unsigned int ack,

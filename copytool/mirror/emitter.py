@@ -1,9 +1,10 @@
-"""Makes a sender's segments and puts them in the engine's outbox."""
+"""Makes the senders' segments and keeps them until somebody fetches them."""
 
 from __future__ import annotations
 
 from ..wire import build
 from ..wire.flow import FlowKey
+from ..wire.segment import SYN
 
 __all__ = ["Emitter", "Outgoing", "SenderCounters"]
 
@@ -29,34 +30,37 @@ class SenderCounters:
 
 
 class Emitter:
-    """One session's flow and SYN options (the client's MSS, 0 if it sent none, and window scale, -1 if none)."""
+    """What all senders of an engine send with. outbox: the packets that nobody has fetched yet, in order."""
 
-    __slots__ = ("_key", "_mss", "_outbox", "_window_scale", "counters")
+    __slots__ = ("counters", "outbox")
 
-    def __init__(
-        self, key: FlowKey, mss: int, window_scale: int, outbox: list[Outgoing], counters: SenderCounters
-    ) -> None:
-        self._key = key
-        self._mss = mss or _DEFAULT_MSS
-        self._window_scale = window_scale
-        self._outbox = outbox
+    def __init__(self, counters: SenderCounters) -> None:
         self.counters = counters
+        self.outbox: list[Outgoing] = []
 
-    def emit(self, flags: int, seq: int, ack: int, payload: bytes = b"", urgent: int = 0) -> None:
+    def emit(self, key: FlowKey, flags: int, seq: int, ack: int, payload: bytes = b"", urgent: int = 0) -> None:
         """Queue one segment; `seq`, `ack` and the urgent pointer as on the wire."""
-        self._queue(flags, seq, ack, b"", payload, urgent, 0)
+        self._queue(key, flags, seq, ack, b"", payload, urgent, 0)
 
-    def emit_burst(self, flags: int, seq: int, ack: int, payload: bytes, segment_bytes: int) -> None:
+    def emit_burst(self, key: FlowKey, flags: int, seq: int, ack: int, payload: bytes, segment_bytes: int) -> None:
         """Queue a packet that stands for segments of `segment_bytes` each, the last one shorter or not."""
-        self._queue(flags, seq, ack, b"", payload, 0, segment_bytes)
+        self._queue(key, flags, seq, ack, b"", payload, 0, segment_bytes)
 
-    def emit_syn(self, flags: int, seq: int) -> None:
-        """Queue a SYN with the session's options."""
-        self._queue(flags, seq, 0, build.build_options(self._mss, self._window_scale), b"", 0, 0)
+    def emit_syn(self, key: FlowKey, seq: int, mss: int, window_scale: int) -> None:
+        """Queue a SYN with the client's MSS, 0 if it sent none, and window scale, -1 if none."""
+        self._queue(key, SYN, seq, 0, build.build_options(mss or _DEFAULT_MSS, window_scale), b"", 0, 0)
 
     def _queue(
-        self, flags: int, seq: int, ack: int, options: bytes, payload: bytes, urgent: int, segment_bytes: int
+        self,
+        key: FlowKey,
+        flags: int,
+        seq: int,
+        ack: int,
+        options: bytes,
+        payload: bytes,
+        urgent: int,
+        segment_bytes: int,
     ) -> None:
-        packet = build.build_packet(self._key, seq, ack, flags, _WINDOW, options, payload, urgent)
-        self._outbox.append((packet, segment_bytes))
+        packet = build.build_packet(key, seq, ack, flags, _WINDOW, options, payload, urgent)
+        self.outbox.append((packet, segment_bytes))
         self.counters.packets += -(-len(payload) // segment_bytes) if segment_bytes else 1

@@ -7,33 +7,46 @@ from ..wire cimport build, octets
 from ..wire cimport segment as tcp
 from ..wire.segment cimport Segment
 from .client cimport ClientConnection
+from .common cimport Common
 from .config cimport MirrorConfig
 from .counters cimport EngineCounters
-from .session cimport ReadySessions, Session
+from .emitter cimport Emitter
+from .handshakes cimport Handshakes
+from .mapping cimport ClientNetwork
+from .remembered cimport Remembered
+from .sender cimport Sender
+from .session cimport Session
 from .timers cimport TimerQueue
 
 cdef int ACK
 cdef int RST
 cdef int SYN
 cdef Py_ssize_t RECORD_SIZE
+cdef double NEVER
+cdef double REST_S
 
 
 cdef class Engine:
     cdef public MirrorConfig config
     cdef public EngineCounters counters
     cdef object _targets
-    cdef public object _network
+    cdef public ClientNetwork _network
     cdef object _clients
     cdef object _sampler
+    cdef bint _takes_all
     cdef Segment _segment
-    cdef object _handshakes
+    cdef Handshakes _handshakes
     cdef object _midstream
     cdef ResponseRecord _record
     cdef dict _connections
     cdef dict _sessions
-    cdef object _remembered
+    cdef Remembered _remembered
     cdef readonly TimerQueue _timers
-    cdef ReadySessions _ready
+    cdef list _awake
+    cdef list _ready
+    cdef double _rest_at
+    cdef Emitter _emitter
+    cdef dict _commons
     cdef list _outbox
     cdef object _events
     cdef object _checks
@@ -67,4 +80,39 @@ cdef class Engine:
     cpdef next_event(self)
     cpdef ClientConnection next_check(self)
     cpdef double next_timer(self) except? -1
+
+    @cython.locals(session=Session)
     cpdef handle_timer(self, double now)
+
+    cdef _watch_awake(self, double now)
+
+    @cython.locals(sender=Sender)
+    cpdef session_ended(self, Session session, str reason, double now)
+
+    cpdef connection_ended(self, ClientConnection connection)
+    cpdef bint feedback_is_up(self)
+    cpdef bint saw_drops_since(self, double since)
+    cpdef ask_whether_open(self, ClientConnection connection)
+    cpdef reschedule(self, ClientConnection connection)
+    cdef Common _common_of(self, tuple target)
+
+    @cython.locals(counters=EngineCounters, segment=Segment, key=bytes, target=tuple)
+    cdef ClientConnection _receive_unusual(
+        self, ClientConnection connection, const unsigned char[::1] buffer, double now, bint is_checked
+    )
+
+    @cython.locals(isn="long long", connection=ClientConnection)
+    cdef _note_syn(self, bytes key, bytes packet)
+
+    @cython.locals(syn=Segment, handshakes=Handshakes)
+    cdef ClientConnection _complete_handshake(self, bytes key, tuple target, ClientConnection connection, double now)
+
+    @cython.locals(common=Common, connection=ClientConnection, client=bytes, mirror=bytes, sessions=int)
+    cdef ClientConnection _open(self, bytes key, tuple target, Segment syn, double now)
+
+    cdef str _reason_to_decline(self, bytes key)
+
+    @cython.locals(sender=Sender, session=Session)
+    cdef Session _open_session(
+        self, bytes mirror, Common common, ClientConnection connection, Segment syn, double now
+    )

@@ -17,6 +17,7 @@ from ..wire import segment as tcp
 from ..wire.flow import FlowKey, flow_ends
 from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment
 from .client import ClientConnection
+from .common import Common
 from .config import MirrorConfig
 from .counters import EngineCounters
 from .emitter import Emitter, Outgoing
@@ -26,9 +27,9 @@ from .mapping import ClientNetwork, ClientSelection, Sampler
 from .midstream import MidstreamWatch, assumed_syn
 from .remembered import Remembered
 from .sender import Sender
-from .session import ReadySessions, Session
+from .session import REST_S, Session
 from .targets import TargetMap, Targets
-from .timers import TimerQueue
+from .timers import NEVER, TimerQueue
 
 __all__ = ["MAX_CHECKS", "MAX_EVENTS", "Engine"]
 
@@ -55,10 +56,17 @@ class Engine:
     ) -> None:
         self.config = config
         self.counters = EngineCounters()
+        self._emitter = Emitter(self.counters.sender)
+        self._outbox = self._emitter.outbox
+        self._ready: list[Session] = []
+        self._awake: list[Session] = []
+        self._rest_at = NEVER
         self._targets = Targets(targets, config)
+        self._commons = {target: self._common_of(target) for target in targets.values()}
         self._network = network
         self._clients = clients or ClientSelection([])
         self._sampler = Sampler(config.ratio_percent)
+        self._takes_all = self._clients.takes_all() and config.ratio_percent >= 100
         self._segment = Segment()
         self._handshakes = Handshakes()
         self._midstream = MidstreamWatch(config.join_quiet_s)
@@ -67,8 +75,6 @@ class Engine:
         self._sessions: dict[FlowKey, Session] = {}
         self._remembered = Remembered()
         self._timers = TimerQueue()
-        self._ready = ReadySessions()
-        self._outbox: list[Outgoing] = []
         self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
         self._checks: deque[ClientConnection] = deque()
         self._drops_at = float("-inf")
@@ -121,7 +127,7 @@ class Engine:
         session = self._sessions.get(record.key)
         if session is not None:
             session.receive_response(record, now)
-            self._ready.add(session)
+            session.serve_soon()
         else:
             self._reset_unknown(record)
 
@@ -141,7 +147,7 @@ class Engine:
         """Say whether any intercept link is established; without one no new session is mirrored."""
         if up and not self._feedback:
             for session in self._sessions.values():
-                session.sender.expedite(now)
+                session.expedite(now)
                 self._timers.update(session)
         self._feedback = up
 
@@ -159,7 +165,7 @@ class Engine:
         stay cheap, because what is not taken in time is lost, and several segments of a session are served at once.
         """
         outbox = self._outbox
-        ready = self._ready.sessions
+        ready = self._ready
         served = 0
         try:
             while served < len(ready) and len(outbox) < limit:
@@ -170,13 +176,14 @@ class Engine:
                 self._timers.update(session)
         finally:
             del ready[:served]
+            self._watch_awake(now)
         packets = outbox[:limit]
         del outbox[:limit]
         return packets
 
     def is_busy(self) -> bool:
         """Whether packets_to_send() has something to do."""
-        return bool(self._outbox or self._ready.sessions)
+        return bool(self._outbox or self._ready)
 
     def is_pressed(self) -> bool:
         """Whether turns wait for answers, or much waits for acknowledgements: then records are urgent."""
@@ -201,11 +208,15 @@ class Engine:
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
-        return self._timers.next_timer()
+        return min(self._timers.next_timer(), self._rest_at)
 
     def handle_timer(self, now: float) -> None:
         """Act on every deadline that has come."""
         self._timers.handle_due(now)
+        if self._rest_at <= now:
+            self._rest_at = NEVER
+            self._awake[:] = [session for session in self._awake if session.stays_awake(now)]
+        self._watch_awake(now)
 
     # -- status ---------------------------------------------------------------------------------------------
 
@@ -230,8 +241,9 @@ class Engine:
 
     # -- what a connection needs from its owner -------------------------------------------------------------
 
-    def session_ended(self, session: Session, now: float) -> None:
+    def session_ended(self, session: Session, reason: str, now: float) -> None:
         """Drop the session and tell whoever listens."""
+        sender = session.wake().sender
         del self._sessions[session.flow]
         self._timers.discard(session)
         self._events.append(
@@ -239,13 +251,13 @@ class Engine:
                 client=session.connection.key[:2],
                 mirror=session.key,
                 outcome=session.outcome,
-                reason=session.reason,
+                reason=reason,
                 turns=session.turns,
                 client_bytes=session.queued,
-                delivered_bytes=session.sender.delivered,
+                delivered_bytes=sender.delivered,
                 undelivered_bytes=session.buffered(),
-                response_bytes=session.sender.responses.received - session.sender.responses.finished,
-                duration_s=now - session.opened_at,
+                response_bytes=sender.responses.received - sender.responses.finished,
+                duration_s=now - session.connection.opened_at,
             )
         )
 
@@ -270,6 +282,16 @@ class Engine:
         self._timers.update(connection)
 
     # -- inside ---------------------------------------------------------------------------------------------
+
+    def _watch_awake(self, now: float) -> None:
+        """See to it that those who are awake are asked to fall asleep. All at once: that costs less than timers."""
+        if self._rest_at == NEVER and self._awake:
+            self._rest_at = now + REST_S
+
+    def _common_of(self, target: tuple[bytes, int]) -> Common:
+        targets = self._targets
+        path, habits = targets.paths[target[0]], targets.habits[target]
+        return Common(self.config, self.counters, self._emitter, self._ready, self._awake, path, habits)
 
     def _receive_unusual(
         self, connection: ClientConnection | None, buffer: octets.Buffer, now: float, is_checked: bool
@@ -341,15 +363,18 @@ class Engine:
         if declined:
             self._decline(key, declined, syn.seq)
             return None
-        connection = ClientConnection(key, syn.seq, self.config, self.counters, self, self._ready, now)
+        common = self._commons[target]
+        connection = ClientConnection(key, syn.seq, common, self, now)
         client, port, _, _ = flow_ends(key)
+        sessions = 0
         for copy in range(self.config.copies):
-            mirror = self._network.choose(client, port, copy, *target, self._sessions)
+            mirror = self._network.choose(client, port, copy, target[0], target[1], self._sessions)
             if mirror is None:
                 self.counters.decline_sessions("no_address", 1)
             else:
-                connection.sessions.append(self._open_session(mirror, target, connection, syn, now))
-        if not connection.sessions:
+                connection.add(self._open_session(mirror, common, connection, syn, now))
+                sessions += 1
+        if not sessions:
             self._remembered.note(key, "no_session", syn.seq)
             return None
         self._remembered.discard(key)
@@ -364,6 +389,8 @@ class Engine:
 
     def _reason_to_leave_out(self, key: FlowKey) -> str:
         """Return why the user does not want such a connection: the kernel then keeps its data from coming up."""
+        if self._takes_all:
+            return ""
         client, port, _, _ = flow_ends(key)
         if client not in self._clients:
             return "filtered"
@@ -384,12 +411,10 @@ class Engine:
         return ""
 
     def _open_session(
-        self, mirror: FlowKey, target: tuple[bytes, int], connection: ClientConnection, syn: Segment, now: float
+        self, mirror: FlowKey, common: Common, connection: ClientConnection, syn: Segment, now: float
     ) -> Session:
-        emitter = Emitter(mirror, syn.mss, syn.window_scale, self._outbox, self.counters.sender)
-        sender = Sender(emitter, syn.seq, syn.window_scale, self._targets.paths[target[0]], self.config)
-        habits = self._targets.habits[target]
-        session = Session(mirror, connection, connection.stream, sender, self.config, self.counters, habits, now)
+        sender = Sender(common, mirror, syn.seq, syn.mss, syn.window_scale)
+        session = Session(mirror, connection, connection.stream, sender, common, now)
         self._sessions[mirror] = session
         self.counters.open_session()
         sender.open(now)
@@ -404,8 +429,9 @@ class Engine:
             if reason:
                 self.counters.recall_declined("midstream_skipped", self.config.copies)
             syn = assumed_syn(segment, self._targets.largest_mss(segment.dst))
+            others = len(self._sessions)
             connection = self._open(key, target, syn, now)
-            self.counters.joined += len(connection.sessions) if connection is not None else 0
+            self.counters.joined += len(self._sessions) - others
             return connection
         if segment.captured_len:
             if not reason:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..wire.flow import FlowEnds
 
 __all__ = ["SessionEnded"]
 
 
-@dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(NamedTuple):
     """A session has its final outcome."""
 
     client: tuple[bytes, int]

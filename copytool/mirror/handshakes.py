@@ -5,9 +5,10 @@ What it refuses must not reach the target, and neither must a flood of SYNs that
 
 from __future__ import annotations
 
+from ..wire import segment as tcp
 from ..wire import seq as serial
 from ..wire.flow import FlowKey
-from ..wire.segment import ACK, RST, Segment, parse_segment
+from ..wire.segment import ACK, RST, Segment
 
 __all__ = ["MAX_HANDSHAKES", "MAX_HANDSHAKE_BYTES", "Handshakes"]
 
@@ -50,7 +51,7 @@ class Handshakes:
         return segment.seq == serial.seq_add(self._isn(self._syns[key]), 1)
 
     def _isn(self, packet: bytes) -> int:
-        parse_segment(self.syn, packet)
+        tcp.parse_segment(self.syn, packet)
         return self.syn.seq
 
     def complete(self, key: FlowKey, segment: Segment, shows_data: bool) -> bool:
@@ -61,7 +62,7 @@ class Handshakes:
         """
         packet = self._syns[key]
         syn = self.syn
-        parse_segment(syn, packet)
+        tcp.parse_segment(syn, packet)
         ahead = serial.seq_diff(segment.seq, syn.seq)
         if ahead <= 0 or (shows_data and ahead > _MAX_FIRST_FLIGHT):
             return False
@@ -76,4 +77,5 @@ class Handshakes:
 
     def discard(self, key: FlowKey) -> None:
         """Forget the SYN, if there is one: the client has given up."""
-        self._bytes -= len(self._syns.pop(key, b""))
+        packet = self._syns.pop(key, b"")
+        self._bytes -= len(packet)

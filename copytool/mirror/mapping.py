@@ -15,6 +15,9 @@ from ..wire.prefix import PrefixSet
 __all__ = ["ClientNetwork", "ClientSelection", "Sampler", "flow_hash"]
 
 _MASK32 = 0xFFFFFFFF
+_PORT_FACTOR = 0x9E3779B1
+_FACTOR_1 = 0x85EBCA6B
+_FACTOR_2 = 0xC2B2AE35
 _FIRST_PORT = 1024
 _PORTS = 65536 - _FIRST_PORT
 _STRIDE = 4099  # coprime to _PORTS, and far enough that clients counting ports up do not follow into it
@@ -23,11 +26,14 @@ _MAX_TRIES = 512
 
 def flow_hash(address: bytes, port: int) -> int:
     """Return a uniform 32-bit hash of a packed address and a port (murmur3's finaliser over folded words)."""
-    value = port * 0x9E3779B1 & _MASK32
+    value = port * _PORT_FACTOR & _MASK32
     for start in range(0, len(address), 4):
-        value ^= int.from_bytes(address[start : start + 4], "big")
-        value = (value ^ value >> 16) * 0x85EBCA6B & _MASK32
-        value = (value ^ value >> 13) * 0xC2B2AE35 & _MASK32
+        word = 0
+        for at in range(start, start + 4):
+            word = word << 8 | address[at]
+        value ^= word
+        value = (value ^ value >> 16) * _FACTOR_1 & _MASK32
+        value = (value ^ value >> 13) * _FACTOR_2 & _MASK32
         value ^= value >> 16
     return value
 
@@ -42,6 +48,10 @@ class ClientSelection:
 
     def __init__(self, networks: Sequence[tuple[bytes, int]]) -> None:
         self._prefixes = PrefixSet(networks)
+
+    def takes_all(self) -> bool:
+        """Return whether there is none that it leaves out."""
+        return not self._prefixes
 
     def __contains__(self, address: bytes) -> bool:
         return not self._prefixes or address in self._prefixes
@@ -85,7 +95,10 @@ class ClientNetwork:
 
     def __contains__(self, address: bytes) -> bool:
         number = int.from_bytes(address, "big")
-        return any(first <= number < first + count for first, count in self._members[len(address)])
+        for first, count in self._members[len(address)]:
+            if first <= number < first + count:
+                return True
+        return False
 
     def check_family(self, target: bytes) -> None:
         """Raise ConfigError if no address has the family of the packed address `target`."""

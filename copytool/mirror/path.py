@@ -94,8 +94,9 @@ class SegmentSize:
         """A segment arrived: one of a smaller size that was tried says something about the path."""
         if self._tried:
             self._path.suspect(self._tried, self._failing_since, now)
-            self._tried = 0
+        self.forget()
 
     def forget(self) -> None:
-        """Nothing could be heard: the failures say nothing about the path."""
+        """What has failed until now says nothing about the path, or nothing new."""
         self._tried = 0
+        self._failing_since = 0.0

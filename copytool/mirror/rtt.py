@@ -29,12 +29,13 @@ class RttEstimator:
     def cancel(self) -> None:
         """Something was sent again: nobody will know which copy was acknowledged (Karn's rule)."""
         self._timed_end = -1
+        self._timed_at = 0.0
 
     def acknowledge(self, position: int, now: float) -> None:
         """Everything before `position` was acknowledged."""
         if 0 <= self._timed_end <= position:
             self.sample(now - self._timed_at)
-            self._timed_end = -1
+            self.cancel()
 
     def sample(self, rtt_s: float) -> None:
         """Take in one measurement."""

@@ -6,8 +6,8 @@ cimport cython
 @cython.final
 cdef class SendWindow:
     cdef long long _largest
-    cdef int _scale
     cdef public long long octets
+    cdef public int scale
 
     cpdef open(self, int field, int scale)
     cpdef long long scaled(self, long long field) noexcept

@@ -6,23 +6,26 @@ __all__ = ["SendWindow"]
 
 
 class SendWindow:
-    """octets: the window of the newest acknowledgement, scaled. `offered_scale` is our SYN's option, -1 without it."""
+    """octets: the window of the newest acknowledgement, scaled.
 
-    __slots__ = ("_largest", "_scale", "octets")
+    scale: how often header fields are doubled; until the SYN/ACK is here the option of our SYN, -1 without it.
+    """
+
+    __slots__ = ("_largest", "octets", "scale")
 
     def __init__(self, offered_scale: int) -> None:
-        self._scale = offered_scale
+        self.scale = offered_scale
         self._largest = 0
         self.octets = 0
 
     def open(self, field: int, scale: int) -> None:
         """Take in the SYN/ACK's window, which is never scaled (RFC 7323, section 2.2), and its option."""
-        self._scale = scale if scale >= 0 and self._scale >= 0 else 0
+        self.scale = scale if scale >= 0 and self.scale >= 0 else 0
         self.octets = self._largest = field
 
     def scaled(self, field: int) -> int:
         """Return the octets that a header's window field means."""
-        return field << self._scale
+        return field << self.scale
 
     def set(self, octets: int) -> None:
         """Take in a newer window."""

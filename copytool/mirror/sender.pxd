@@ -4,10 +4,11 @@ cimport cython
 
 from ..link.records cimport ResponseRecord
 from ..wire cimport seq as serial
+from .common cimport Common
 from .config cimport MirrorConfig
 from .congestion cimport Congestion
 from .emitter cimport Emitter, SenderCounters
-from .path cimport PathLimit, SegmentSize
+from .path cimport SegmentSize
 from .responses cimport ResponseSide
 from .rtt cimport RttEstimator
 from .send_buffer cimport SendBuffer
@@ -40,6 +41,8 @@ cdef class Sender:
     cdef Emitter _emitter
     cdef int _head_timeouts
     cdef unsigned int _iss
+    cdef bytes _key
+    cdef int _mss
     cdef long long _next
     cdef double _persist_at
     cdef int _retries
@@ -90,6 +93,7 @@ cdef class Sender:
     @cython.locals(ack="unsigned int", urgent="unsigned int")
     cdef _emit(self, int flags, long long position, bytes payload=*)
 
+    cdef _emit_syn(self)
     cdef _send_ack(self)
     cdef _retransmission_timeout(self, double now)
     cdef bint _is_stalled(self) except *

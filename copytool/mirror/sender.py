@@ -18,11 +18,11 @@ from __future__ import annotations
 from ..link.records import ResponseRecord
 from ..wire import seq as serial
 from ..wire.burst import MAX_BURST_BYTES
+from ..wire.flow import FlowKey
 from ..wire.segment import ACK, FIN, PSH, RST, SYN, URG
-from .config import MirrorConfig
+from .common import Common
 from .congestion import Congestion
-from .emitter import Emitter
-from .path import PathLimit, SegmentSize
+from .path import SegmentSize
 from .responses import ResponseSide
 from .rtt import RttEstimator
 from .send_buffer import SendBuffer
@@ -47,7 +47,7 @@ _MAX_BACKOFF = 8  # 200 ms become 51 s; a window may stay closed, and be probed,
 
 
 class Sender:
-    """One mirrored session's TCP endpoint.
+    """One mirrored session's TCP endpoint. `key` leads to the target; the MSS and window scale are the SYN's options.
 
     failure: why the sender closed by itself (an outcome word), or ""; reason: the same for people. delivered: octets
     that the target has acknowledged; buffered: released ones that it has not. responses: what came back.
@@ -61,6 +61,8 @@ class Sender:
         "_emitter",
         "_head_timeouts",
         "_iss",
+        "_key",
+        "_mss",
         "_next",
         "_persist_at",
         "_retries",
@@ -79,18 +81,20 @@ class Sender:
 
     def __init__(
         self,
-        emitter: Emitter,
+        common: Common,
+        key: FlowKey,
         iss: int,
+        mss: int,
         window_scale: int,
-        path: PathLimit,
-        config: MirrorConfig,
     ) -> None:
-        self._emitter = emitter
-        self._counters = emitter.counters
+        self._emitter = common.emitter
+        self._counters = common.emitter.counters
+        self._config = common.config
+        self._key = key
         self._iss = iss
-        self._config = config
+        self._mss = mss
         self._congestion = Congestion(_DEFAULT_MSS)
-        self._segment_size = SegmentSize(path, _DEFAULT_MSS)
+        self._segment_size = SegmentSize(common.path, _DEFAULT_MSS)
         self._window = SendWindow(window_scale)
         self._una = 0
         self._next = 0
@@ -100,7 +104,7 @@ class Sender:
         self._head_timeouts = 0
         self._rto_at = NEVER
         self._persist_at = NEVER
-        self.responses = ResponseSide(config.delayed_ack_s)
+        self.responses = ResponseSide(common.config.delayed_ack_s)
         self.delivered = 0
         self.failure = ""
         self.reason = ""
@@ -121,7 +125,7 @@ class Sender:
 
     def open(self, now: float) -> None:
         """Send the SYN."""
-        self._emitter.emit_syn(SYN, self._iss)
+        self._emit_syn()
         self._next = self._sent_to = 1
         self.rtt.start(1, now)
         self._rto_at = now + self.rtt.rto_s()
@@ -220,7 +224,7 @@ class Sender:
         payload = self._buffer.read(position, end - position)
         if len(payload) > segment_bytes:
             seq = serial.seq_add(self._iss, position)
-            self._emitter.emit_burst(flags, seq, self.responses.acknowledge(False), payload, segment_bytes)
+            self._emitter.emit_burst(self._key, flags, seq, self.responses.acknowledge(False), payload, segment_bytes)
         else:
             self._emit(flags, position, payload)
         segments = -(-len(payload) // segment_bytes)
@@ -243,7 +247,10 @@ class Sender:
     def _emit(self, flags: int, position: int, payload: bytes = b"") -> None:
         ack = self.responses.acknowledge(not payload and not flags & FIN) if flags & ACK else 0
         urgent = len(payload) if flags & URG else 0
-        self._emitter.emit(flags, serial.seq_add(self._iss, position), ack, payload, urgent)
+        self._emitter.emit(self._key, flags, serial.seq_add(self._iss, position), ack, payload, urgent)
+
+    def _emit_syn(self) -> None:
+        self._emitter.emit_syn(self._key, self._iss, self._mss, self._window.scale)
 
     def _send_ack(self) -> None:
         # Behind a window probe our newest number lies outside the target's window, and it would discard the ACK.
@@ -269,7 +276,7 @@ class Sender:
         self._rto_at = NEVER
         self.rtt.cancel()
         if opening:
-            self._emitter.emit_syn(SYN, self._iss)
+            self._emit_syn()
             self._counters.retransmissions += 1
             self._rto_at = now + self.rtt.rto_s()
             return
@@ -325,7 +332,7 @@ class Sender:
         if record.ack != serial.seq_add(self._iss, 1):
             if not record.flags & RST:
                 # The target has an older connection on these ports: RFC 9293, section 3.10.7.3 says reset it.
-                self._emitter.emit(RST, record.ack, 0)
+                self._emitter.emit(self._key, RST, record.ack, 0)
                 self._counters.resets += 1
                 self._rto_at = min(self._rto_at, now + _SYN_AGAIN_S)
             return
@@ -336,6 +343,7 @@ class Sender:
 
     def _open(self, record: ResponseRecord, now: float) -> None:
         self.state = _OPEN
+        self._mss = 0  # it was the SYN's
         self._retries = 0
         self.rtt.backoff = 0
         self._una = self._next = self._sent_to = 1

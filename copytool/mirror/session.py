@@ -6,17 +6,22 @@ from typing import Protocol
 
 from ..link.records import ResponseRecord
 from ..wire.flow import FlowEnds, FlowKey, flow_ends
-from .config import MirrorConfig
-from .counters import PIECE_BYTES, EngineCounters
-from .habits import TargetHabits
+from .asleep import Asleep, Awake
+from .common import Common
+from .counters import PIECE_BYTES
 from .release import ReleaseRule
 from .sender import CLOSED, OPEN, Sender
 from .stream import PUSHED, URGENT, ClientStream, Piece
 from .timers import NEVER, Timed
 
-__all__ = ["ReadySessions", "Session", "SessionOwner"]
+__all__ = ["REST_S", "Session", "SessionOwner"]
+
+REST_S = 0.125
+"""Silence after which a session falls asleep: short, because very many may open in a second, and longer than the pauses
+of one that is in use, because to wake up costs as much as to take in a segment."""
 
 _SMALL = 2048
+_REST_S = REST_S
 _DOUBT_S = 3.0  # the online host's kernel is asked twice, a second apart
 _RESETS = ("target_reset", "target_closed_early")
 
@@ -30,12 +35,17 @@ class SessionOwner(Protocol):
         ...
 
     @property
+    def opened_at(self) -> float:
+        """When the client's handshake was complete."""
+        ...
+
+    @property
     def known_open_at(self) -> float:
         """When the connection was last known to exist at the online host."""
         ...
 
-    def session_ended(self, session: Session, now: float) -> None:
-        """Take note that `session.outcome` is set."""
+    def session_ended(self, session: Session, reason: str, now: float) -> None:
+        """Take note that `session.outcome` is set; `reason` says why, for people."""
         ...
 
     def doubt(self) -> None:
@@ -47,51 +57,35 @@ class SessionOwner(Protocol):
         ...
 
 
-class ReadySessions:
-    """Sessions that have something new, oldest first; each is there at most once."""
-
-    __slots__ = ("sessions",)
-
-    def __init__(self) -> None:
-        self.sessions: list[Session] = []
-
-    def add(self, session: Session) -> None:
-        """Serve the session soon."""
-        if not session.is_ready:
-            session.is_ready = True
-            self.sessions.append(session)
-
-
 class Session(Timed):
     """The mirror of one client connection (one of its copies).
 
-    flow: from the mirror address and port to the target's. outcome: "" while active; reason: why, for people.
-    pending_bytes: client octets not yet released. turns: requests released so far. is_ready: whether it is among the
-    engine's ReadySessions.
+    flow: from the mirror address and port to the target's. outcome: "" while active. pending_bytes: client octets not
+    yet released. turns: requests released so far. is_ready: whether serve_soon() has put it on the list. next_copy: the
+    next session of the same connection, or None. A session at rest soon falls asleep, and wakes up by itself.
     """
 
     __slots__ = (
-        "_config",
-        "_counters",
+        "_asleep",
+        "_awake",
+        "_common",
         "_delivered_at",
         "_doubted_until",
         "_fin_released",
         "_fin_seen",
+        "_is_watched",
         "_pending",
         "_reset_released",
         "_reset_seen",
-        "_rule",
         "active_at",
         "close_by",
         "connection",
         "flow",
         "is_ready",
-        "opened_at",
+        "next_copy",
         "outcome",
         "pending_bytes",
         "queued",
-        "reason",
-        "sender",
         "stream",
         "turns",
     )
@@ -102,35 +96,32 @@ class Session(Timed):
         connection: SessionOwner,
         stream: ClientStream,
         sender: Sender,
-        config: MirrorConfig,
-        counters: EngineCounters,
-        habits: TargetHabits,
+        common: Common,
         now: float,
     ) -> None:
         super().__init__()
         self.is_ready = False
+        self.next_copy: Session | None = None
         self.flow = flow
         self.connection = connection
         self.stream = stream
-        self.sender = sender
-        self.opened_at = now
         self.active_at = now
         self.close_by = NEVER
         self._doubted_until = NEVER
         self.outcome = ""
-        self.reason = ""
         self.pending_bytes = 0
         self.queued = 0
         self.turns = 0
-        self._pending: list[Piece] = []
+        self._pending: list[Piece] | None = None  # None while empty, which it mostly is
         self._fin_seen = -1
         self._fin_released = False
         self._reset_released = False
         self._reset_seen = -1
         self._delivered_at = now
-        self._config = config
-        self._counters = counters
-        self._rule = ReleaseRule(config, counters.release, habits)
+        self._is_watched = False
+        self._common = common
+        self._awake: Awake | None = Awake(sender, ReleaseRule(common.config, common.counters.release, common.habits))
+        self._asleep: Asleep | None = None
 
     @property
     def key(self) -> FlowEnds:
@@ -139,35 +130,85 @@ class Session(Timed):
 
     def buffered(self) -> int:
         """Client octets held for this session."""
-        return self.pending_bytes + self.sender.buffered()
+        return self.pending_bytes + (self._awake.sender.buffered() if self._awake is not None else 0)
 
     def footprint(self) -> int:
         """Memory that these octets take, roughly: pieces of one octet each take a hundred times more than that."""
-        return self.buffered() + len(self._pending) * PIECE_BYTES
+        return self.buffered() + self._pending_pieces() * PIECE_BYTES
+
+    def _pending_pieces(self) -> int:
+        return len(self._pending) if self._pending is not None else 0
 
     def _is_closing(self) -> bool:
         """Whether the client has closed, or reset, or is gone."""
         return self._fin_seen >= 0 or self._reset_seen >= 0
+
+    def serve_soon(self) -> None:
+        """Have the engine call advance()."""
+        if not self.is_ready:
+            self.is_ready = True
+            self._common.ready.append(self)
+
+    # -- sleep ----------------------------------------------------------------------------------------------
+
+    def rest(self) -> bool:
+        """Fall asleep if nothing is under way; return whether the session sleeps now."""
+        if self._awake is not None:
+            if self.outcome or self.is_ready or self._pending is not None or self._is_closing():
+                return False
+            asleep = Asleep()
+            if not asleep.keep(self._awake, self.turns):
+                return False
+            self._asleep = asleep
+            self._awake = None
+        return True
+
+    def wake(self) -> Awake:
+        """Return the parts of the session that do something."""
+        awake = self._awake
+        if awake is None:
+            assert self._asleep is not None
+            awake = self._awake = self._asleep.wake(self._common, self.flow, self.turns)
+            self._asleep = None
+        return awake
+
+    def expedite(self, now: float) -> None:
+        """Have what was not acknowledged retransmitted soon: answers were not seen for a while."""
+        if self._awake is not None:
+            self._awake.sender.expedite(now)
+
+    def stays_awake(self, now: float) -> bool:
+        """Fall asleep if the session is silent and can; return whether to ask again although nothing happens."""
+        if not self.outcome and now < self.active_at + _REST_S:
+            return True
+        self._is_watched = False
+        self.rest()
+        return False
 
     # -- from the client ------------------------------------------------------------------------------------
 
     def queue(self, piece: Piece) -> None:
         """Append in-order client octets; advance() releases them."""
         size = len(piece[0])
-        if not self._pending or size >= _SMALL or not self._joins_last(piece):
-            self._pending.append(piece)
-            self._counters.pieces += 1
+        counters = self._common.counters
+        pending = self._pending
+        if pending is None:
+            self._pending = [piece]
+            counters.pieces += 1
+        elif size >= _SMALL or not self._joins_last(pending, piece):
+            pending.append(piece)
+            counters.pieces += 1
         self.pending_bytes += size
         self.queued += size
-        self._counters.queued += size
+        counters.queued += size
 
-    def _joins_last(self, piece: Piece) -> bool:
+    def _joins_last(self, pending: list[Piece], piece: Piece) -> bool:
         """Append a small piece to the one that waits last, if it was sent with it; return whether it was."""
         octets, seen, marks = piece
-        last, last_seen, last_marks = self._pending[-1]
+        last, last_seen, last_marks = pending[-1]
         if last_seen != seen or len(last) >= _SMALL or last_marks & URGENT:
             return False
-        self._pending[-1] = (last + octets, seen, marks)
+        pending[-1] = (last + octets, seen, marks)
         return True
 
     def finish(self, seen: int) -> None:
@@ -182,18 +223,21 @@ class Session(Timed):
 
     def receive_response(self, record: ResponseRecord, now: float) -> None:
         """Take in what the target said in this session; advance() acts on it."""
-        delivered, received = self.sender.delivered, self.sender.responses.received
-        self.sender.receive(record, now)
-        taken = self.sender.delivered - delivered
+        awake = self.wake()
+        sender = awake.sender
+        responses = sender.responses
+        delivered, received = sender.delivered, responses.received
+        sender.receive(record, now)
+        taken = sender.delivered - delivered
         if taken:
-            self._counters.delivered += taken
+            self._common.counters.delivered += taken
             self._delivered_at = now
-        has_answered = self.sender.responses.received > received
+        has_answered = responses.received > received
         if has_answered or taken or (self.buffered() and not self._is_closing()):
             self.active_at = now  # an answered probe alone is no sign that anybody uses the session
         if self.close_by != NEVER and has_answered:
-            self.close_by = now + self._config.close_timeout_s
-        self._rule.note_received(self.sender.responses.received, self.sender.responses.finished, now)
+            self.close_by = now + self._common.config.close_timeout_s
+        awake.rule.note_received(responses.received, responses.finished, now)
 
     # -- progress -------------------------------------------------------------------------------------------
 
@@ -201,21 +245,25 @@ class Session(Timed):
         """Release what may be released, send what may be sent, end if everything is done."""
         if not self.outcome:
             try:
+                awake = self.wake()
+                if not self._is_watched:
+                    self._is_watched = True
+                    self._common.awake.append(self)
                 if is_timer:
-                    self.sender.handle_timer(now)
-                self._advance(now)
+                    awake.sender.handle_timer(now)
+                self._advance(awake, now)
             except Exception:
                 self.end("aborted", now, "internal error")
                 raise
 
-    def _advance(self, now: float) -> None:
-        sender = self.sender
+    def _advance(self, awake: Awake, now: float) -> None:
+        sender = awake.sender
         if sender.state == OPEN:
-            self._release(now)
+            self._release(awake, now)
         sender.transmit(now)
         if sender.state == CLOSED:
-            outcome = self._failure_outcome()
-            if outcome not in _RESETS or not self._may_be_alike(now):
+            outcome = self._failure_outcome(sender)
+            if outcome not in _RESETS or not self._may_be_alike(sender, now):
                 self.end(outcome, now, sender.reason)
         elif self._reset_released and not sender.buffered():
             self.end("mirrored", now)
@@ -223,28 +271,30 @@ class Session(Timed):
             if sender.responses.finished:
                 self.end("mirrored", now)
             elif self.close_by == NEVER:
-                self.close_by = now + self._config.close_timeout_s
+                self.close_by = now + self._common.config.close_timeout_s
 
-    def _release(self, now: float) -> None:
-        if (self._pending and not self._release_pending(now)) or not self._is_closing():
+    def _release(self, awake: Awake, now: float) -> None:
+        if self._pending is not None and not self._release_pending(self._pending, awake, now):
             return
-        rule = self._rule
+        if not self._is_closing():
+            return
+        rule = awake.rule
+        sender = awake.sender
         latest_seen = self.stream.seen
-        rtt_s = self.sender.rtt.unbounded_rto_s()
-        idle_since = NEVER if self.sender.buffered() else self._delivered_at
+        rtt_s = sender.rtt.unbounded_rto_s()
+        idle_since = NEVER if sender.buffered() else self._delivered_at
         if self._fin_seen >= 0 and not self._fin_released:
             if not rule.may_release(self._fin_seen, latest_seen, idle_since, rtt_s, now):
                 return
             self._fin_released = True
-            self.sender.finish()
+            sender.finish()
         if self._reset_seen >= 0 and not self._reset_released:
             self._reset_released = rule.may_release(self._reset_seen, latest_seen, idle_since, rtt_s, now)
 
-    def _release_pending(self, now: float) -> bool:
+    def _release_pending(self, pending: list[Piece], awake: Awake, now: float) -> bool:
         """Release the pieces that may go; return whether all may."""
-        pending = self._pending
-        rule = self._rule
-        sender = self.sender
+        rule = awake.rule
+        sender = awake.sender
         latest_seen = self.stream.seen
         rtt_s = sender.rtt.unbounded_rto_s()
         idle_since = NEVER if sender.buffered() else self._delivered_at
@@ -257,26 +307,28 @@ class Session(Timed):
             sender.write(octets, (marks & URGENT) != 0)
             rule.in_write = not marks & PUSHED
             idle_since = NEVER
-        is_all = released == len(pending)
-        del pending[:released]
-        self._counters.pieces -= released
+        self._common.counters.pieces -= released
         self.turns = rule.turns
-        return is_all
+        if released == len(pending):
+            self._pending = None
+            return True
+        del pending[:released]
+        return False
 
-    def _failure_outcome(self) -> str:
-        failure = self.sender.failure
+    def _failure_outcome(self, sender: Sender) -> str:
+        failure = sender.failure
         if failure in ("target_unreachable", "target_stalled") and not self.connection.feedback_is_up():
             return "no_feedback"
         if failure in _RESETS and not self.buffered():
             if self._fin_released or self._reset_released:
                 return "mirrored"  # a server that answers the end of a connection with RST has read everything
-            if 0 <= self._reset_seen <= self.sender.responses.received:
+            if 0 <= self._reset_seen <= sender.responses.received:
                 return "mirrored"  # it ended at both hosts
         return failure
 
-    def _may_be_alike(self, now: float) -> bool:
+    def _may_be_alike(self, sender: Sender, now: float) -> bool:
         """Return whether online, which has answered no more, may have reset its client, too: its kernel will tell."""
-        if self.buffered() or self._is_closing() or self.stream.seen > self.sender.responses.received:
+        if self.buffered() or self._is_closing() or self.stream.seen > sender.responses.received:
             return False
         if self._doubted_until == NEVER:
             self._doubted_until = now + _DOUBT_S
@@ -287,18 +339,20 @@ class Session(Timed):
         """End the session with `outcome`; the target gets an RST unless both directions were closed."""
         if self.outcome:
             return
-        sender = self.sender
+        awake = self.wake()
+        sender = awake.sender
         if not (sender.fin_acked() and sender.responses.finished):
             sender.abort()
         if outcome == "mirrored" and self._fin_released:
-            self._rule.note_end(self.stream.seen, now)
+            awake.rule.note_end(self.stream.seen, now)
         self.outcome = outcome
-        self.reason = "" if outcome == "mirrored" else reason
-        self._counters.pieces -= len(self._pending)
-        self._counters.undelivered[outcome] += self.buffered()
-        self._counters.undelivered_total += self.buffered()
-        self._counters.end_session(outcome)
-        self.connection.session_ended(self, now)
+        undelivered = self.buffered()
+        counters = self._common.counters
+        counters.pieces -= self._pending_pieces()
+        counters.undelivered[outcome] += undelivered
+        counters.undelivered_total += undelivered
+        counters.end_session(outcome)
+        self.connection.session_ended(self, "" if outcome == "mirrored" else reason, now)
 
     # -- timers ---------------------------------------------------------------------------------------------
 
@@ -306,19 +360,17 @@ class Session(Timed):
         """Return the earliest deadline."""
         if self.outcome:
             return NEVER
-        return min(
-            self.sender.next_timer(),
-            self._rule.wake_at,
-            self.close_by,
-            self._doubted_until,
-            self.active_at + self._config.idle_timeout_s,
-        )
+        idle_at = self.active_at + self._common.config.idle_timeout_s
+        awake = self._awake
+        if awake is None:
+            return idle_at
+        return min(awake.sender.next_timer(), awake.rule.wake_at, self.close_by, self._doubted_until, idle_at)
 
     def handle_timer(self, now: float) -> None:
         """Act on whichever deadline has come."""
         if self.outcome:
             return
-        config = self._config
+        config = self._common.config
         if self.close_by <= now:
             self.close_by = self.connection.known_open_at + config.close_timeout_s
         if self.close_by <= now:

@@ -20,16 +20,16 @@ cdef long long _MAX_AHEAD
 cdef class ClientStream:
     cdef long long _fin_seq
     cdef list _held
-    cdef unsigned int _highest
     cdef long long _response_base
     cdef long long _urgent_end
     cdef public long long duplicate_bytes
     cdef public long long fin_seen
-    cdef public bint finished
     cdef public long long held_bytes
-    cdef public unsigned int next_seq
     cdef public long long seen
     cdef public long long unread_bytes
+    cdef unsigned int _highest
+    cdef public unsigned int next_seq
+    cdef public bint finished
 
     cpdef bint has_hole(self) noexcept
     cpdef long long missing_bytes(self) noexcept
@@ -57,7 +57,7 @@ cdef class ClientStream:
     )
 
     @cython.locals(held_seq="unsigned int", held=bytes, held_seen="long long", held_marks=int, ahead="long long")
-    cdef _deliver_held(self, list pieces)
+    cdef _deliver_held(self, list waiting, list pieces)
 
     @cython.locals(size="long long")
     cdef _deliver(self, bytes data, long long seen, int marks, list pieces)

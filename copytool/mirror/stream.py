@@ -65,7 +65,7 @@ class ClientStream:
         self.duplicate_bytes = 0
         self.unread_bytes = 0
         self._fin_seq = -1
-        self._held: list[tuple[int, bytes, int, int]] = []
+        self._held: list[tuple[int, bytes, int, int]] | None = None  # None while empty, which it mostly is
         self._highest = self.next_seq
         self._urgent_end = -1
         self._response_base = -1
@@ -81,7 +81,7 @@ class ClientStream:
 
     def held_pieces(self) -> int:
         """Pieces that wait behind a hole."""
-        return len(self._held)
+        return len(self._held) if self._held is not None else 0
 
     def receive(self, segment: Segment, buffer: octets.Buffer) -> list[Piece]:
         """Take in one segment, parsed from `buffer`; return the pieces that are now in order.
@@ -134,11 +134,12 @@ class ClientStream:
             return
         self._fin_seq = self._highest = fin_seq
         self.fin_seen = seen
-        inside = [piece for piece in self._held if serial.seq_diff(piece[0], fin_seq) + len(piece[1]) <= 0]
-        behind = self.held_bytes - sum([len(piece[1]) for piece in inside])
-        self._held = inside
-        self.held_bytes -= behind
-        self.unread_bytes += behind
+        if self._held is not None:
+            inside = [piece for piece in self._held if serial.seq_diff(piece[0], fin_seq) + len(piece[1]) <= 0]
+            behind = self.held_bytes - sum([len(piece[1]) for piece in inside])
+            self._held = inside or None
+            self.held_bytes -= behind
+            self.unread_bytes += behind
 
     def update_seen(self, segment: Segment) -> int:
         """Return how many response octets the client has seen; the first acknowledgement is the base."""
@@ -165,22 +166,23 @@ class ClientStream:
             return
         self.duplicate_bytes -= ahead
         self._deliver(octets.take(buffer, start - ahead, start + size), seen, marks, pieces)
-        if self._held:
-            self._deliver_held(pieces)
+        if self._held is not None:
+            self._deliver_held(self._held, pieces)
 
-    def _deliver_held(self, pieces: list[Piece]) -> None:
-        while self._held:
-            held_seq, held, held_seen, held_marks = self._held[0]
+    def _deliver_held(self, waiting: list[tuple[int, bytes, int, int]], pieces: list[Piece]) -> None:
+        while waiting:
+            held_seq, held, held_seen, held_marks = waiting[0]
             ahead = serial.seq_diff(held_seq, self.next_seq)
             if ahead > 0:
                 return
-            del self._held[0]
+            del waiting[0]
             self.held_bytes -= len(held)
             if -ahead >= len(held):
                 self.duplicate_bytes += len(held)
             else:
                 self.duplicate_bytes -= ahead
                 self._deliver(held[-ahead:], held_seen, held_marks, pieces)
+        self._held = None
 
     def _deliver(self, data: bytes, seen: int, marks: int, pieces: list[Piece]) -> None:
         """Append in-order octets to `pieces`, cut behind the urgent one."""
@@ -198,6 +200,8 @@ class ClientStream:
     def _hold(self, seq: int, payload: bytes, seen: int, marks: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""
         held = self._held
+        if held is None:
+            held = self._held = []
         index, end = 0, len(held)
         while index < end:
             middle = (index + end) // 2

@@ -21,5 +21,6 @@ def flow_key(src: bytes, src_port: int, dst: bytes, dst_port: int) -> FlowKey:
 
 def flow_ends(key: FlowKey) -> FlowEnds:
     """Return the ends of a key."""
-    half = (len(key) - 4) // 2
-    return key[:half], int.from_bytes(key[-4:-2], "big"), key[half:-4], int.from_bytes(key[-2:], "big")
+    end = len(key) - 4
+    half = end >> 1
+    return key[:half], key[end] << 8 | key[end + 1], key[half:end], key[end + 2] << 8 | key[end + 3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from copytool.mirror import remembered
@@ -203,6 +205,25 @@ def test_one_copy_may_fail_alone() -> None:
     assert scene.outcomes() == {"target_refused": 1, "mirrored": 1}
     client.says(b"late")
     scene.outcomes()
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+def test_copies_may_end_in_any_order(order: tuple[int, ...]) -> None:
+    """The one that is left goes on, and none is served that has ended."""
+    scene = Scene(copies=4)
+    client = scene.client().opens()
+    targets = [scene.target(index).accepts() for index in range(4)]
+    scene.sent()
+    for ended, index in enumerate(order[:3], 1):
+        targets[index].rst()
+        scene.passes(5)  # until the kernel has been asked in vain whether online did the same
+        assert len(list(scene.engine.sessions())) == 4 - ended
+    client.says(b"x")
+    (packet,) = scene.sent()
+    assert (packet.payload, packet.mirror) == (b"x", targets[order[3]].mirror)
+    targets[order[3]].rst()
+    scene.passes(5)
+    assert scene.outcomes() == {"target_reset": 4}
 
 
 def test_packets_for_other_ports_and_from_the_client_network_are_left_alone() -> None:

@@ -214,7 +214,7 @@ def test_an_answer_to_the_syn_that_is_neither_syn_nor_rst_opens_nothing() -> Non
     assert [packet.flags for packet in scene.sent()] == [SYN], "it is sent again"
     target.accepts()
     assert scene.outcomes() == {"active": 1}
-    assert next(scene.engine.sessions()).sender.rtt.smoothed_s == 0.0, "nobody knows which SYN was answered"
+    assert next(scene.engine.sessions()).wake().sender.rtt.smoothed_s == 0.0, "nobody knows which SYN was answered"
 
 
 def test_timers_of_a_closed_sender_do_nothing() -> None:

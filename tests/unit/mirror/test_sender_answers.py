@@ -90,9 +90,9 @@ def test_acknowledgement_of_what_was_not_sent_is_ignored(acked: int) -> None:
     client.says(b"abc")
     target.acks(acked)
     (session,) = scene.engine.sessions()
-    assert session.sender.delivered == 0
+    assert session.wake().sender.delivered == 0
     target.acks(3)
-    assert session.sender.delivered == 3
+    assert session.wake().sender.delivered == 3
     assert scene.outcomes() == {"active": 1}
 
 
@@ -119,7 +119,7 @@ def test_a_syn_ack_of_another_connection_is_challenged() -> None:
     assert [(packet.flags, packet.seen) for packet in scene.sent()] == [(ACK, 0)]
     client.says(b"abc")
     target.answers(10, acked=3)
-    assert next(scene.engine.sessions()).sender.responses.received == 10
+    assert next(scene.engine.sessions()).wake().sender.responses.received == 10
 
 
 @pytest.mark.parametrize("offset", [-1, -1000, (1 << 30) + 1])

@@ -45,6 +45,7 @@ def test_parts_of_a_buffer(data: bytes, draw: st.DataObject) -> None:
     assert octets.ones_sum(view, start, end) == rfc1071(data[start:end])
     assert octets.ones_sum_of(data, end) == rfc1071(data[:end])
     assert octets.take(view, start, end) == data[start:end]
+    assert octets.part_of(bytearray(data), start, end) == data[start:end]
     assert octets.join_slices(view, start, end - start, 0, start) == data[start:end] + data[:start]
 
 

@@ -1,0 +1,19 @@
+"""cdefs for remembered.py"""
+
+cimport cython
+
+
+@cython.final
+cdef class Remembered:
+    cdef dict _entries
+
+    @cython.locals(entries=dict)
+    cpdef note(self, bytes key, str reason, long long isn)
+
+    @cython.locals(entry=tuple)
+    cpdef str reason(self, bytes key)
+
+    @cython.locals(entry=tuple)
+    cpdef bint is_isn(self, bytes key, long long isn) except *
+
+    cpdef discard(self, bytes key)
