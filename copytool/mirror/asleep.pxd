@@ -56,7 +56,10 @@ cdef class Asleep:
     @cython.locals(sender=Sender, rule=ReleaseRule)
     cdef bint keep(self, Awake awake, long long turns) except *
 
+    @cython.locals(awake=Awake)
     cdef Awake wake(self, Common common, bytes key, long long turns)
+
+    cdef Awake _new_parts(self, Common common, bytes key)
 
     @cython.locals(una="long long", buffer=SendBuffer, responses=ResponseSide, size=SegmentSize)
     cdef bint _is_sender_at_rest(self, Sender sender) except *
@@ -66,10 +69,9 @@ cdef class Asleep:
     @cython.locals(congestion=Congestion, window=SendWindow, responses=ResponseSide, rtt=RttEstimator)
     cdef _keep_sender(self, Sender sender)
 
-    @cython.locals(sender=Sender, congestion=Congestion, window=SendWindow, responses=ResponseSide, rtt=RttEstimator)
-    cdef Sender _make_sender(self, Common common, bytes key)
+    @cython.locals(congestion=Congestion, window=SendWindow, responses=ResponseSide, rtt=RttEstimator)
+    cdef _give_to_sender(self, Sender sender, bytes key)
 
     cdef _keep_rule(self, ReleaseRule rule)
 
-    @cython.locals(rule=ReleaseRule)
-    cdef ReleaseRule _make_rule(self, Common common, long long turns)
+    cdef _give_to_rule(self, ReleaseRule rule, long long turns)

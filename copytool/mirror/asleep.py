@@ -3,7 +3,7 @@
 Theory of operation. A session that is open and has nothing to release, to send or to acknowledge is at rest. Then the
 sender's positions are all the same, its buffer is empty, its timers are off, and what only matters while something is
 under way or lost is as in a new sender. Asleep.keep() makes sure of each of that, and takes the rest down.
-Asleep.wake() makes a new sender and a new release rule, which differ in nothing from the old ones.
+Asleep.wake() gives it to parts that another session has left, or to new ones, and they differ in nothing from the old.
 
 This module alone knows which field is which. A field that is added to one of the parts is either kept here, or
 keep() refuses where it is not as in a new object: the test goes through all of them.
@@ -74,7 +74,15 @@ class Asleep:
 
     def wake(self, common: Common, key: FlowKey, turns: int) -> Awake:
         """Return what was taken down."""
-        return Awake(self._make_sender(common, key), self._make_rule(common, turns))
+        common.woken += 1
+        awake = common.spares.pop() if common.spares else self._new_parts(common, key)
+        self._give_to_sender(awake.sender, key)
+        self._give_to_rule(awake.rule, turns)
+        return awake
+
+    def _new_parts(self, common: Common, key: FlowKey) -> Awake:
+        sender = Sender(common, key, self._iss, 0, self._window_scale)
+        return Awake(sender, ReleaseRule(common.config, common.counters.release, common.habits))
 
     def _is_sender_at_rest(self, sender: Sender) -> bool:
         una, buffer, responses, size = sender._una, sender._buffer, sender.responses, sender._segment_size
@@ -121,10 +129,11 @@ class Asleep:
         self._smoothed_s = rtt.smoothed_s
         self._variation_s = rtt.variation_s
 
-    def _make_sender(self, common: Common, key: FlowKey) -> Sender:
-        sender = Sender(common, key, self._iss, 0, self._window_scale)
+    def _give_to_sender(self, sender: Sender, key: FlowKey) -> None:
         congestion, window, responses, rtt = sender._congestion, sender._window, sender.responses, sender.rtt
         sender.state = OPEN
+        sender._key = key
+        sender._iss = self._iss
         sender._una = sender._next = sender._sent_to = sender._buffer.start = sender._buffer.end = self._una
         sender.delivered = self._una - 1
         sender._segment_size.target_mss = self._target_mss
@@ -132,6 +141,7 @@ class Asleep:
         congestion._mss = self._congestion_mss
         congestion._threshold = self._threshold
         congestion._recover = self._recover
+        window.scale = self._window_scale
         window.octets = self._window_octets
         window._largest = self._largest_window
         responses._irs = self._irs
@@ -141,7 +151,6 @@ class Asleep:
         responses.finished = self._finished
         rtt.smoothed_s = self._smoothed_s
         rtt.variation_s = self._variation_s
-        return sender
 
     def _keep_rule(self, rule: ReleaseRule) -> None:
         self._answered_at = rule._answered_at
@@ -155,8 +164,7 @@ class Asleep:
         self._released_at_received = rule._released_at_received
         self._turn_seen = rule._turn_seen
 
-    def _make_rule(self, common: Common, turns: int) -> ReleaseRule:
-        rule = ReleaseRule(common.config, common.counters.release, common.habits)
+    def _give_to_rule(self, rule: ReleaseRule, turns: int) -> None:
         rule._answered_at = self._answered_at
         rule._base_received = self._base_received
         rule._base_seen = self._base_seen
@@ -170,4 +178,3 @@ class Asleep:
         rule._released_at_received = self._released_at_received
         rule._turn_seen = self._turn_seen
         rule.turns = turns
-        return rule

@@ -25,6 +25,7 @@ cdef double _CHECK_AGAIN_S
 cdef double _GAP_AFTER_DROPS_S
 cdef double _DROPS_S
 cdef double _MAX_CHECK_DELAY_S
+cdef double _CHECK_TOGETHER_S
 
 
 cdef class ClientConnection(Timed):
@@ -89,3 +90,6 @@ cdef class ClientConnection(Timed):
     cpdef double next_timer(self) except? -1
     @cython.locals(limit_s=double)
     cpdef handle_timer(self, double now)
+
+
+cdef double _together(double when) except? -1

@@ -21,6 +21,7 @@ _CHECK_AGAIN_S = 1.0
 _GAP_AFTER_DROPS_S = 1.0
 _DROPS_S = 1.0  # what was dropped may become known that much before the first segment behind the hole is taken in
 _MAX_CHECK_DELAY_S = 60.0
+_CHECK_TOGETHER_S = 1 / 128  # so fine that what comes together is not too much to ask at once
 
 
 class ConnectionOwner(Protocol):
@@ -96,7 +97,7 @@ class ClientConnection(Timed):
         self.known_open_at = now
         self._gap_since = NEVER
         self._check_delay_s = common.config.check_after_s
-        self._check_at = now + common.config.check_after_s
+        self._check_at = _together(now + self._check_delay_s)
         self._is_suspect = False
         self._is_over = False
         self._is_doubted = False
@@ -305,12 +306,12 @@ class ClientConnection(Timed):
             return
         if self.heard_at + self._common.config.check_after_s > now and not (self._is_suspect or self._is_doubted):
             self._check_delay_s = self._common.config.check_after_s
-            self._check_at = self.heard_at + self._check_delay_s
+            self._check_at = _together(self.heard_at + self._check_delay_s)
             return
         limit_s = _MAX_CHECK_DELAY_S
         if self.stream.finished:  # its sessions wait for --close-timeout after the last answer
             limit_s = max(self._common.config.close_timeout_s / 2, _CHECK_AGAIN_S)
-        self._check_at = now + min(self._check_delay_s, limit_s)
+        self._check_at = _together(now + min(self._check_delay_s, limit_s))
         self._check_delay_s = min(self._check_delay_s * 2, limit_s)
         self._owner.ask_whether_open(self)
 
@@ -338,3 +339,8 @@ class ClientConnection(Timed):
             self.end_sessions("capture_gap", now, "its end was not captured: the kernel dropped packets")
         else:
             self.client_gone(now)
+
+
+def _together(when: float) -> float:
+    """Return a time soon after `when` that other connections have, too: each time costs the daemon a wake-up."""
+    return -(-when // _CHECK_TOGETHER_S) * _CHECK_TOGETHER_S

@@ -18,3 +18,9 @@ cdef class Common:
     cdef public TargetHabits habits
     cdef public PathLimit path
     cdef public list ready
+    cdef public list spares
+    cdef public Py_ssize_t woken
+    cdef Py_ssize_t _wanted
+
+    cpdef leave(self, object parts)
+    cpdef begin_period(self)

@@ -81,7 +81,7 @@ cdef class Engine:
     cpdef ClientConnection next_check(self)
     cpdef double next_timer(self) except? -1
 
-    @cython.locals(session=Session)
+    @cython.locals(session=Session, common=Common)
     cpdef handle_timer(self, double now)
 
     cdef _watch_awake(self, double now)

@@ -215,6 +215,8 @@ class Engine:
         self._timers.handle_due(now)
         if self._rest_at <= now:
             self._rest_at = NEVER
+            for common in self._commons.values():
+                common.begin_period()
             self._awake[:] = [session for session in self._awake if session.stays_awake(now)]
         self._watch_awake(now)
 

@@ -55,7 +55,9 @@ cdef class Session(Timed):
 
     cpdef serve_soon(self)
 
-    @cython.locals(asleep=Asleep)
+    cpdef bint is_asleep(self) noexcept
+
+    @cython.locals(awake=Awake, asleep=Asleep)
     cpdef bint rest(self) except *
 
     @cython.locals(awake=Awake)

@@ -16,9 +16,8 @@ from .timers import NEVER, Timed
 
 __all__ = ["REST_S", "Session", "SessionOwner"]
 
-REST_S = 0.125
-"""Silence after which a session falls asleep: short, because very many may open in a second, and longer than the pauses
-of one that is in use, because to wake up costs as much as to take in a segment."""
+REST_S = 0.0625
+"""Silence after which a session falls asleep: short, because very many may open in a second."""
 
 _SMALL = 2048
 _REST_S = REST_S
@@ -151,16 +150,23 @@ class Session(Timed):
 
     # -- sleep ----------------------------------------------------------------------------------------------
 
+    def is_asleep(self) -> bool:
+        """Whether the session sleeps."""
+        return self._awake is None
+
     def rest(self) -> bool:
         """Fall asleep if nothing is under way; return whether the session sleeps now."""
-        if self._awake is not None:
-            if self.outcome or self.is_ready or self._pending is not None or self._is_closing():
-                return False
-            asleep = Asleep()
-            if not asleep.keep(self._awake, self.turns):
-                return False
-            self._asleep = asleep
-            self._awake = None
+        awake = self._awake
+        if awake is None:
+            return True
+        if self.outcome or self.is_ready or self._pending is not None or self._is_closing():
+            return False
+        asleep = Asleep()
+        if not asleep.keep(awake, self.turns):
+            return False
+        self._asleep = asleep
+        self._awake = None
+        self._common.leave(awake)
         return True
 
     def wake(self) -> Awake:

@@ -160,7 +160,10 @@ class Target:
 
 
 class Scene:
-    """An engine, a clock, and everything the engine has sent since last asked."""
+    """An engine, a clock, and everything the engine has sent since last asked.
+
+    rests: whether each session falls asleep whenever it can, not only after a while.
+    """
 
     def __init__(
         self, feedback: bool = True, addresses: int = 254, clients: ClientSelection | None = None, **config: float
@@ -168,6 +171,7 @@ class Scene:
         network = ClientNetwork([(bytes((192, 168, 60, 1)), addresses)])
         self.engine = Engine({(None, PORT): (TARGET, PORT)}, network, MirrorConfig(**config), clients)
         self.now = 0.0
+        self.rests = False
         self.engine.set_feedback(feedback, self.now)
         self._sent: list[Packet] = []
         self._targets: dict[tuple[bytes, int], Target] = {}
@@ -227,6 +231,8 @@ class Scene:
                     urgent=segment.urgent,
                 )
             )
+        if self.rests:
+            let_rest(self.engine)
 
     def sent(self) -> list[Packet]:
         """Return, and forget, what was sent."""
@@ -259,6 +265,11 @@ class Scene:
         while (event := self.engine.next_event()) is not None:
             events.append(event)
         return events
+
+
+def let_rest(engine: Engine) -> int:
+    """Let all sessions that can fall asleep do so; return how many sleep."""
+    return sum([session.rest() for session in engine.sessions()])
 
 
 def as_sent(packets: list[Outgoing]) -> list[bytes]:

@@ -30,7 +30,7 @@ from copytool.wire.segment import ACK, RST, SYN, Segment, parse_segment
 
 from .model_apps import Script, TurnClient, TurnServer
 from .model_tcp import Endpoint, Stack
-from .playbook import as_sent
+from .playbook import as_sent, let_rest
 
 __all__ = ["EFFORT", "LOSSLESS", "Conditions", "MirrorSimulation", "Network", "Quality", "Simulation"]
 
@@ -138,6 +138,8 @@ class Conditions:
     capture_loss: float = 0.0
     capture_from_s: float = 0.0
     """When copy starts."""
+    rests: bool = False
+    """Whether sessions fall asleep whenever they can."""
     config: MirrorConfig = field(default_factory=lambda: MirrorConfig(syn_retries=30, data_retries=30))
 
 
@@ -329,6 +331,8 @@ class MirrorSimulation:
             self._answer_checks()
             for packet in as_sent(self.engine.packets_to_send(self.clock.now)):
                 self._to_target.send(packet)
+            if self.conditions.rests:
+                let_rest(self.engine)
             self._up.pump(self.copy_end.data_to_send())
             self._down.pump(self.intercept_end.data_to_send())
 

@@ -88,6 +88,24 @@ def take_step(scene: Scene, step: tuple) -> None:
     scene.collect()
 
 
+@settings(max_examples=200 * EFFORT)
+@given(CONFIGS, STEPS)
+def test_it_makes_no_difference_who_sleeps(config: dict, steps: list[tuple]) -> None:
+    """An engine whose sessions fall asleep after each step sends and counts what another one does."""
+    restless, resting = Scene(**config), Scene(**config)
+    resting.rests = True
+    for step in steps:
+        for scene in (restless, resting):
+            take_step(scene, step)
+        assert restless.sent() == resting.sent()
+        assert restless.engine.status() == resting.engine.status()
+    for scene in (restless, resting):
+        scene.passes(10_000)
+        scene.engine.shut_down(scene.now)
+    assert restless.sent() == resting.sent()
+    assert restless.events() == resting.events()
+
+
 @settings(max_examples=400 * EFFORT)
 @given(CONFIGS, STEPS)
 def test_anything_adds_up(config: dict, steps: list[tuple]) -> None:

@@ -51,6 +51,23 @@ def test_a_new_connection_is_offered_at_once() -> None:
     assert scene.outcomes() == {"active": 1}
 
 
+def test_connections_are_asked_about_together() -> None:
+    """A thousand that opened in a second need few wake-ups."""
+    scene = Scene()
+    for number in range(1000):
+        scene.client(port=30_000 + number).opens()
+        scene.target().accepts()
+    asked(scene)
+    times = []
+    while len(times) < 1000:
+        scene.now = scene.engine.next_timer()
+        scene.engine.handle_timer(scene.now)
+        times += [scene.now] * len(asked(scene))
+        scene.collect()
+    assert times[0] >= 5.0 and times[-1] < 6.01
+    assert 100 < len(set(times)) < 150
+
+
 def test_an_idle_connection_is_asked_about_less_and_less_often() -> None:
     """Five seconds, ten, twenty … up to a minute: ten thousand idle clients cost next to nothing."""
     scene = Scene()

@@ -308,3 +308,27 @@ def test_remembered_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
     for port in (1, 2, 3, 4, 1):
         scene.client(port=port).says(b"abc")
     assert scene.outcomes() == {"midstream_skipped": 5}
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_copies_end_one_by_one(order: tuple[int, ...]) -> None:
+    """Whichever ends, the others go on with what the client sends."""
+    scene = Scene(copies=3)
+    client = scene.client().opens()
+    targets = scene.targets()
+    for target in targets:
+        target.accepts()
+    scene.sent()
+    left = set(range(3))
+    for index in order:
+        client.says(b"a")
+        sent = scene.sent()
+        assert sorted(packet.mirror for packet in sent) == sorted(targets[index].mirror for index in left)
+        for each in left:
+            targets[each].acks(client.position)
+        left.discard(index)
+        targets[index].rst()
+        scene.passes(5)
+        scene.sent()
+        assert scene.outcomes().get("active", 0) == len(left)
+    assert client.says(b"a") and scene.sent() == []

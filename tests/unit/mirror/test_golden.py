@@ -16,7 +16,7 @@ from copytool.wire.build import build_segment
 from copytool.wire.segment import ACK, FIN, RST, SYN, URG, Segment, parse_segment
 from copytool.wire.seq import SEQ_MASK, seq_diff
 
-from .playbook import ResponseRecord, as_sent
+from .playbook import ResponseRecord, as_sent, let_rest
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TARGET = (bytes((192, 168, 50, 101)), 1026)
@@ -49,9 +49,10 @@ class Peer:
 
 
 class Replay:
-    """An engine that is fed a capture, and its targets."""
+    """An engine that is fed a capture, and its targets. rests: whether sessions fall asleep whenever they can."""
 
-    def __init__(self) -> None:
+    def __init__(self, rests: bool) -> None:
+        self.rests = rests
         self.engine = Engine({(None, 1026): TARGET}, ClientNetwork([(bytes((192, 168, 60, 1)), 254)]), MirrorConfig())
         self.engine.set_feedback(True, 0.0)
         self.peers: dict[tuple[bytes, int], Peer] = {}
@@ -75,6 +76,8 @@ class Replay:
     def serve(self) -> None:
         """Let the targets answer until nobody has anything to say."""
         segment = Segment()
+        if self.rests:
+            let_rest(self.engine)
         while packets := as_sent(self.engine.packets_to_send(self.now)):
             for packet in packets:
                 assert parse_segment(segment, memoryview(packet)) == 0
@@ -108,11 +111,12 @@ class Replay:
         self.engine.receive_response(ResponseRecord.of(segment), self.now)
 
 
+@pytest.mark.parametrize("rests", [False, True], ids=["awake", "resting"])
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.pcap")), ids=lambda path: path.stem)
-def test_golden_capture(path: Path) -> None:
+def test_golden_capture(path: Path, rests: bool) -> None:
     """Each session is mirrored with the octets that the service had read."""
     expected = json.loads(path.with_suffix(".json").read_text())
-    replay = Replay()
+    replay = Replay(rests)
     start = None
     for packet, stamp in RawPcapReader(str(path)):
         seconds = stamp.sec + stamp.usec / 1e6

@@ -56,6 +56,7 @@ def conditions(draw: st.DrawFn) -> Conditions:
         target_read_size=slow[0] if slow else 1 << 30,
         target_read_pause_s=slow[1] if slow else 0.0,
         flush_s=draw(st.sampled_from([0.0, 0.001, 0.01])),
+        rests=draw(st.booleans()),
         config=PATIENT,
     )
 
