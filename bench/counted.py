@@ -129,7 +129,7 @@ def _apart(scenario: Scenario) -> Scenario:
         world.receive_in_threads()
         return scenario.run(world, tool, scale)
 
-    title = f"{scenario.title}; each host pays for what it receives"
+    title = f"Hosts apart: {scenario.title}"
     return replace(scenario, name=f"apart-{scenario.name}", group="apart", title=title, run=run, quick=False)
 
 
