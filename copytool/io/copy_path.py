@@ -97,7 +97,7 @@ class CopyPath:
             ring.recover()
         elif ring.losing:
             self.look_after_rings(now)
-        if self._behind_drops and ring in self._behind_drops:
+        if ring in self._behind_drops:
             # What waited here when packets were dropped is older than the drops, and its connections lost some.
             self._engine.note_drops(now)
             if not ring.has_packets():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DecodeError
@@ -91,9 +90,3 @@ class FrameReader:
         del buffer[:start]
         self._start = 0
         return -1
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Take in more of the stream; yield the type and body of each complete frame."""
-        self.append(data)
-        while (kind := self.next_frame()) >= 0:
-            yield kind, self.body

@@ -25,8 +25,8 @@ cdef double _REST_S
 
 
 cdef class Session(Timed):
-    cdef readonly Asleep _asleep
-    cdef readonly Awake _awake
+    cdef Asleep _asleep
+    cdef Awake _awake
     cdef Common _common
     cdef double _delivered_at
     cdef double _doubted_until

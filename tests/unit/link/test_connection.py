@@ -16,6 +16,8 @@ from copytool.link.records import RECORD_SIZE, ResponseRecord, decode_records, e
 from copytool.link.share import Share
 from copytool.wire.segment import ACK, Segment
 
+from .test_frames import fed
+
 SHARE = Share([ip_network("192.168.60.0/24")], [(bytes((192, 168, 50, 101)), 1025)])
 
 
@@ -149,7 +151,7 @@ def test_other_protocol_version_is_refused_with_advice() -> None:
     end.receive_data(encode_json(frames.HELLO, hello), 0.0)
     assert "link protocol 99" in end.closed_because
     assert not end.awaits_decision
-    ((kind, body),) = FrameReader().feed(bytes(end.data_to_send()))
+    ((kind, body),) = fed(FrameReader(), bytes(end.data_to_send()))
     assert kind == frames.REFUSED
     assert "same copytool version" in decode_json(body)["reason"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -12,6 +13,14 @@ from hypothesis import strategies as st
 
 from copytool.errors import DecodeError
 from copytool.link.frames import MAX_FRAME, PING, RECORDS, FrameReader, decode_json, encode_frame, encode_json
+
+
+def fed(reader: FrameReader, data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Append to the stream; yield the type and body of each frame that is complete now."""
+    reader.append(data)
+    while (kind := reader.next_frame()) >= 0:
+        yield kind, reader.body
+
 
 FRAMES = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)), max_size=6)
 
@@ -24,7 +33,7 @@ def test_frames_come_out_as_they_went_in(frames: list[tuple[int, bytes]], cuts: 
     reader = FrameReader()
     got = []
     for start, end in pairwise(places):
-        got += list(reader.feed(stream[start:end]))
+        got += list(fed(reader, stream[start:end]))
     assert got == frames
 
 
@@ -34,29 +43,29 @@ def test_every_split_of_two_frames() -> None:
     stream = b"".join(encode_frame(*frame) for frame in frames)
     for cut in range(len(stream) + 1):
         reader = FrameReader()
-        assert [*reader.feed(stream[:cut]), *reader.feed(stream[cut:])] == frames
+        assert [*fed(reader, stream[:cut]), *fed(reader, stream[cut:])] == frames
 
 
 def test_largest_frame() -> None:
     """A frame of exactly MAX_FRAME passes, one octet more is refused from its header alone."""
     largest = encode_frame(RECORDS, bytes(MAX_FRAME - 1))
-    assert [len(body) for _, body in FrameReader().feed(largest)] == [MAX_FRAME - 1]
+    assert [len(body) for _, body in fed(FrameReader(), largest)] == [MAX_FRAME - 1]
     header = (MAX_FRAME + 1).to_bytes(4, "big") + b"\4"
     with pytest.raises(DecodeError, match="outside"):
-        list(FrameReader().feed(header))
+        list(fed(FrameReader(), header))
 
 
 def test_length_zero_is_refused() -> None:
     """A frame has at least its type."""
     with pytest.raises(DecodeError):
-        list(FrameReader().feed(b"\0\0\0\0\1"))
+        list(fed(FrameReader(), b"\0\0\0\0\1"))
 
 
 def test_frames_before_an_error_are_delivered() -> None:
     """What was complete before the garbage still counts."""
     got = []
     with pytest.raises(DecodeError):
-        for frame in FrameReader().feed(encode_frame(PING) + b"\xff" * 9):
+        for frame in fed(FrameReader(), encode_frame(PING) + b"\xff" * 9):
             got.append(frame)
     assert got == [(PING, b"")]
 
@@ -68,7 +77,7 @@ def test_garbage_raises_only_decode_errors(pieces: list[bytes]) -> None:
     reader = FrameReader()
     try:
         for piece in pieces:
-            for kind, body in reader.feed(piece):
+            for kind, body in fed(reader, piece):
                 assert 0 <= kind <= 255 and len(body) < MAX_FRAME
     except DecodeError:
         pass
@@ -77,7 +86,7 @@ def test_garbage_raises_only_decode_errors(pieces: list[bytes]) -> None:
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=5), st.none()), max_size=4))
 def test_json_bodies_round_trip(document: dict) -> None:
     """A document comes back as it was."""
-    ((_, body),) = FrameReader().feed(encode_json(9, document))
+    ((_, body),) = fed(FrameReader(), encode_json(9, document))
     assert decode_json(body) == document
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from copytool.flavour import is_compiled
 from copytool.mirror.asleep import Asleep, Awake
 from copytool.mirror.session import REST_S, Session
 from copytool.mirror.timers import NEVER
@@ -100,7 +99,7 @@ def asleep_and_back(session: Session, awake: Awake, spare: Awake | None = None) 
     return asleep.wake(session._common, session.flow, session.turns)
 
 
-in_python = pytest.mark.skipif(is_compiled(), reason="compiled objects show no private fields")
+in_python = pytest.mark.pure_only(reason="compiled objects show no private fields")
 
 
 @in_python
