@@ -8,20 +8,34 @@ __all__ = ["TargetHabits"]
 
 _KNOWN_RESPONSES = 20
 _HALF_LIFE_S = 60.0
+_THOUGHTS = 3
 
 
 class TargetHabits:
-    """The longest recent pause inside a response, whether responses are as long as online's, whether it speaks unasked.
+    """The longest recent pauses before and inside a response, whether responses are as long as online's, whether it
+    speaks unasked.
 
     has_been_equal: responses that were complete at both hosts had equal lengths at least once.
     """
 
-    __slots__ = ("_at", "_config", "_differed_at", "_longest_s", "_responses", "_unasked_at", "has_been_equal")
+    __slots__ = (
+        "_config",
+        "_differed_at",
+        "_longest_at",
+        "_longest_s",
+        "_responses",
+        "_thought_at",
+        "_thought_s",
+        "_unasked_at",
+        "has_been_equal",
+    )
 
     def __init__(self, config: MirrorConfig) -> None:
         self._config = config
         self._longest_s = 0.0
-        self._at = 0.0
+        self._longest_at = 0.0
+        self._thought_s = 0.0
+        self._thought_at = 0.0
         self._responses = 0
         self.has_been_equal = False
         self._differed_at = float("-inf")
@@ -31,7 +45,13 @@ class TargetHabits:
         """Take in a pause; one beyond the limit is no part of a response but a server that speaks by itself."""
         if self.longest_s(now) < pause_s <= self._config.quiet_max_s:
             self._longest_s = pause_s
-            self._at = now
+            self._longest_at = now
+
+    def note_thought(self, thought_s: float, now: float) -> None:
+        """Take in the time from a request's release to the first octet of its response."""
+        if self._fade(self._thought_s, now - self._thought_at) < thought_s:
+            self._thought_s = thought_s
+            self._thought_at = now
 
     def note_response(self) -> None:
         """A response was seen from its beginning to its end."""
@@ -58,9 +78,14 @@ class TargetHabits:
 
     def longest_s(self, now: float) -> float:
         """Return the longest pause; an old one counts for less."""
-        if self._longest_s == 0.0:
-            return 0.0
-        return float(self._longest_s * 0.5 ** ((now - self._at) / _HALF_LIFE_S))
+        return self._fade(self._longest_s, now - self._longest_at)
+
+    def silence_s(self, now: float) -> float:
+        """Return the silence after a request that shows that it has been answered already."""
+        return max(self._config.quiet_first_s, _THOUGHTS * self._fade(self._thought_s, now - self._thought_at))
+
+    def _fade(self, longest_s: float, age_s: float) -> float:
+        return float(longest_s * 0.5 ** (age_s / _HALF_LIFE_S)) if longest_s else 0.0
 
     def least_quiet_s(self, is_shorter: bool, now: float) -> float:
         """Return the least silence that may mean the end of a response, which is shorter than online's or is not."""

@@ -57,7 +57,7 @@ cdef class ReleaseRule:
     cdef _begin_turn(self, long long seen, double now)
 
     @cython.locals(
-        held_since=double, is_shorter=bint, hold_limit_s=double, held_until=double, has_answered=bint, quiet_until=double
+        held_since=double, is_shorter=bint, hold_limit_s=double, held_until=double, quiet_until=double
     )
     cdef bint _is_over(
         self, int answer_is, long long seen, double idle_since, double rtt_s, double now

@@ -13,7 +13,8 @@ those octets to send before it read anything. A turn that waits compares
                       release at once if the client has by now read that much online, too, and this target is known to
                       answer like online; or if it was found that the target never stops speaking
     answer < share    wait. The response is shorter if the target is silent for the quiet time although it has every
-                      byte released so far. A target that says nothing at all is waited for until the hold limit
+                      byte released so far. A target that says nothing at all is waited for until the hold limit, or,
+                      if it is ahead in all and may have said what the turn waits for, longer than it lately thought
 
 When a turn is released because the responses differ, the octets that either side had answered by then become the base,
 so one difference does not shift the next turns. While they do not differ the base stays at 0 and the count is exact.
@@ -111,6 +112,7 @@ class ReleaseRule:
                 self._habits.note(gap, now)
         elif self._released_at < now:
             self._began_at = now
+            self._habits.note_thought(now - self._released_at, now)
         self._received = received
         self._answered_at = now
 
@@ -186,8 +188,12 @@ class ReleaseRule:
             held_since = max(held_since, self._answered_at, idle_since)
         hold_limit_s = self._config.hold_limit_s
         held_until = held_since + hold_limit_s
-        has_answered = self._received > self._released_at_received or self._received >= seen
-        quiet_until = self._quiet_until(idle_since, rtt_s, now, is_shorter) if has_answered else NEVER
+        if self._received > self._released_at_received or not is_shorter:
+            quiet_until = self._quiet_until(idle_since, rtt_s, now, is_shorter)
+        elif self._received >= seen:
+            quiet_until = max(self._answered_at, idle_since) + self._habits.silence_s(now)
+        else:
+            quiet_until = NEVER
         if now >= quiet_until:
             self._counters.quiet += 1
             return True

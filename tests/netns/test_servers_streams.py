@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .hosts import Network, wait_until
 from .servers import exact, logged, multiset, run_client, start_app, start_mirror
 
@@ -31,9 +33,10 @@ def test_server_that_greets_first(bare_network: Network) -> None:
     assert status["mirror"]["turns_quiet"] == status["mirror"]["turns_held"] == 0
 
 
-def test_greeting_of_another_length(bare_network: Network) -> None:
+@pytest.mark.parametrize("think_s", [0.004, 0.04])
+def test_greeting_of_another_length(bare_network: Network, think_s: float) -> None:
     """SMTP dialogues keep their order with a target that has a longer name and thinks."""
-    start_both(bare_network, "smtp", "--think-s", 0.004, "--greeting", "a-test-copy.of-the.mail.example.org")
+    start_both(bare_network, "smtp", "--think-s", think_s, "--greeting", "a-test-copy.of-the.mail.example.org")
     assert run_client(bare_network, "stream_client.py", "smtp")["results"] == [3] * 20
     exact(bare_network, 20)
     same_sessions(bare_network, 20)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.habits import TargetHabits
 from copytool.mirror.release import ReleaseCounters, ReleaseRule
@@ -295,8 +297,26 @@ def test_an_answer_that_was_given_before_is_not_waited_for_until_the_hold_limit(
     turns.ask(0, 0.0)
     turns.answer(400, 0.001)
     assert turns.ask(100, 1.0), "it looked longer, but it had answered three requests that came later"
-    assert turns.ask(200, 1.0)
+    assert not turns.ask(200, 1.0, delivered_at=1.0)
+    assert turns.ask(200, 1.3, delivered_at=1.0)
     assert turns.counts == (0, 2, 0)
+
+
+def test_a_surplus_is_not_taken_for_the_answer_to_come() -> None:
+    """A target that is ahead in all because each response is longer, and then thinks, is waited for: well beyond what
+    it lately needed to begin, even if it never paused."""
+    for thought_s, silence_s in ((0.004, 0.3), (0.2, 0.6), (4.0, 5.0)):
+        turns = Turns()
+        sent_at = 0.0
+        turns.ask(0, sent_at)
+        for turn in range(1, 21):
+            turns.answer(turn * 110, sent_at + thought_s)
+            assert not turns.ask(turn * 100, sent_at + thought_s, sent_at)
+            now = turns.rule.wake_at
+            assert turns.ask(turn * 100, now, sent_at)
+            sent_at = now
+        assert not turns.ask(2100, sent_at, sent_at)
+        assert turns.rule.wake_at == pytest.approx(sent_at + silence_s, rel=0.05)
 
 
 def test_a_long_response_that_stops_short_is_waited_for_as_long_as_it_took() -> None:
