@@ -5,9 +5,13 @@ cimport cython
 from . cimport octets
 
 cdef int _TCP
+cdef bytes _MSS_AND_SCALE
 cdef long _IPV4_SUM
 cdef bytearray _IPV4
 cdef bytearray _IPV6
+
+@cython.locals(options=bytearray)
+cpdef bytes build_options(int mss, int window_scale)
 
 @cython.locals(
     address_bytes=Py_ssize_t,

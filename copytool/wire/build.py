@@ -6,8 +6,6 @@ kernel in its stead, sums the octets up (linux/virtio_net.h, VIRTIO_NET_HDR_F_NE
 
 from __future__ import annotations
 
-import struct
-
 from . import octets
 from .flow import FlowKey, flow_key
 
@@ -17,6 +15,7 @@ _OPTION_NOP = 1
 _OPTION_MSS = 2
 _OPTION_WINDOW_SCALE = 3
 _TCP = 6
+_MSS_AND_SCALE = bytes((_OPTION_MSS, 4, 0, 0, _OPTION_NOP, _OPTION_WINDOW_SCALE, 3, 0))
 
 # IP and TCP headers with everything that never differs. RFC 6864: with DF set the identification carries no meaning and
 # may be constant.
@@ -27,10 +26,12 @@ _IPV4_SUM = 0x4500 + 0x4000 + (64 << 8 | _TCP)
 
 def build_options(mss: int, window_scale: int) -> bytes:
     """Return SYN options: MSS, and window scale unless `window_scale` is negative; a multiple of 4 long."""
-    options = struct.pack("!BBH", _OPTION_MSS, 4, mss)
-    if window_scale >= 0:
-        options += struct.pack("!BBBB", _OPTION_NOP, _OPTION_WINDOW_SCALE, 3, window_scale)
-    return options
+    options = bytearray(_MSS_AND_SCALE)
+    octets.put16(options, 2, mss)
+    if window_scale < 0:
+        return bytes(options[:4])
+    options[7] = window_scale
+    return bytes(options)
 
 
 def build_packet(

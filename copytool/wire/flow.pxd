@@ -2,6 +2,8 @@
 
 cimport cython
 
+from . cimport octets
+
 
 cpdef bytes flow_key(bytes src, int src_port, bytes dst, int dst_port)
 

@@ -6,6 +6,8 @@ packet: 12 octets for IPv4, 36 for IPv6.
 
 from __future__ import annotations
 
+from . import octets
+
 __all__ = ["FlowEnds", "FlowKey", "flow_ends", "flow_key"]
 
 FlowKey = bytes
@@ -16,7 +18,7 @@ FlowEnds = tuple[bytes, int, bytes, int]
 
 def flow_key(src: bytes, src_port: int, dst: bytes, dst_port: int) -> FlowKey:
     """Return the key of these ends; both addresses are 4 or both 16 octets long."""
-    return b"%b%b%b%b" % (src, dst, src_port.to_bytes(2, "big"), dst_port.to_bytes(2, "big"))
+    return octets.join_ends(src, src_port, dst, dst_port)
 
 
 def flow_ends(key: FlowKey) -> FlowEnds:

@@ -61,6 +61,17 @@ cdef inline bytes join_slices(
     return joined
 
 
+cdef inline bytes join_ends(bytes src, unsigned int src_port, bytes dst, unsigned int dst_port):
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(src)
+    cdef bytes joined = PyBytes_FromStringAndSize(NULL, 2 * size + 4)
+    cdef char* octets = PyBytes_AS_STRING(joined)
+    cdef unsigned int ports = htonl(src_port << 16 | dst_port)
+    memcpy(octets, PyBytes_AS_STRING(src), size)
+    memcpy(octets + size, PyBytes_AS_STRING(dst), size)
+    memcpy(octets + 2 * size, &ports, 4)
+    return joined
+
+
 cdef inline unsigned int sum_octets(const unsigned char* octets, Py_ssize_t size) noexcept:
     # Of 32-bit digits in any byte order: the sum comes out in that order (RFC 1071, section 2), and is swapped once.
     cdef unsigned long long total = 0
@@ -79,8 +90,9 @@ cdef inline unsigned int sum_octets(const unsigned char* octets, Py_ssize_t size
     if size:
         half = htons(<unsigned short>(octets[0] << 8))
         total += half
-    total = (total & 0xFFFFFFFF) + (total >> 32)
-    total = (total & 0xFFFFFFFF) + (total >> 32)
+    # Masked by a cast: Cython would make the literal a Python object, and the sum with it.
+    total = <unsigned int>total + (total >> 32)
+    total = <unsigned int>total + (total >> 32)
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)
     total = (total & 0xFFFF) + (total >> 16)

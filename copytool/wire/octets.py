@@ -13,6 +13,7 @@ __all__ = [
     "get16",
     "get32",
     "is_ipv4_mapped",
+    "join_ends",
     "join_slices",
     "load_status",
     "native16",
@@ -97,6 +98,11 @@ def part_of(buffer: bytearray, start: int, end: int) -> bytes:
 def join_slices(buffer: Buffer, first: int, first_size: int, second: int, second_size: int) -> bytes:
     """Return a copy of two stretches of a buffer, one behind the other."""
     return bytes(buffer[first : first + first_size]) + bytes(buffer[second : second + second_size])
+
+
+def join_ends(src: bytes, src_port: int, dst: bytes, dst_port: int) -> bytes:
+    """Return two addresses of one size, and two ports of 16 bits behind them."""
+    return b"%b%b%b%b" % (src, dst, src_port.to_bytes(2, "big"), dst_port.to_bytes(2, "big"))
 
 
 def is_ipv4_mapped(buffer: Buffer, at: int) -> bool:

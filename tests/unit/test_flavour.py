@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,18 @@ def test_what_is_compiled_is_what_has_a_pxd() -> None:
     paths = [path.relative_to(SOURCES) for path in sorted((SOURCES / "copytool").rglob("*.pxd"))]
     assert sorted(COMPILED + IN_C) == [str(path.with_suffix("")).replace("/", ".") for path in paths]
     assert [path for path in paths if not (SOURCES / path.with_suffix(".py")).is_file()] == []
+
+
+def test_c_functions_have_no_literal_that_becomes_an_object() -> None:
+    """Cython computes with an integer literal beyond 31 bits as Python does, whatever C type stands beside it."""
+    literals = re.compile(r"\b(?:0x[0-9A-Fa-f_]+|[0-9][0-9_]*)\b")
+    large = [
+        f"{path.name}: {literal}"
+        for path in sorted((SOURCES / "copytool").rglob("*.pxd"))
+        for literal in literals.findall(path.read_text())
+        if int(literal, 0) > 0x7FFFFFFF
+    ]
+    assert large == []
 
 
 def test_the_list_is_sorted() -> None:
