@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -21,6 +22,10 @@ from .version import version_text
 __all__ = ["entry_point", "main"]
 
 _log = logging.getLogger("copytool")
+
+_OBJECTS_PER_COLLECTION = 100_000
+"""Sessions leave no reference cycles. Looking for some after each 700 objects, as Python does, took copy a twelfth of
+its time at 5,000 connections a second."""
 
 
 class _Daemon(Protocol):
@@ -67,6 +72,7 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
         make_daemon = partial(CopyDaemon if settings.workers == 1 else Supervisor, settings)
     else:
         make_daemon = partial(InterceptDaemon, intercept_settings(values))
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
     background = Background() if values["daemon"] else None
     try:
         pid_path, log_path = values["pid_file"], values["log_file"]
