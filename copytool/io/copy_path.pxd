@@ -8,6 +8,7 @@ from ..mirror.engine cimport Engine
 from .output cimport PacketOutput
 from .pace cimport Pace
 from .ring cimport BlockRing
+from .session_log cimport SessionLog
 
 cdef int _BLOCKS_AT_ONCE
 cdef int _BLOCKS_AT_MOST
@@ -21,7 +22,7 @@ cdef class CopyPath:
     cdef public PacketOutput output
     cdef readonly Engine _engine
     cdef list _rings
-    cdef object _session_log
+    cdef SessionLog _session_log
     cdef object _on_failure
     cdef object _sockets
     cdef set _behind_drops

@@ -11,11 +11,13 @@ from .common cimport Common
 from .config cimport MirrorConfig
 from .counters cimport EngineCounters
 from .emitter cimport Emitter
+from .events cimport SessionEnded
 from .handshakes cimport Handshakes
 from .mapping cimport ClientNetwork
 from .remembered cimport Remembered
 from .sender cimport Sender
 from .session cimport Session
+from .targets cimport Targets
 from .timers cimport TimerQueue
 
 cdef int ACK
@@ -29,7 +31,7 @@ cdef double REST_S
 cdef class Engine:
     cdef public MirrorConfig config
     cdef public EngineCounters counters
-    cdef object _targets
+    cdef Targets _targets
     cdef public ClientNetwork _network
     cdef object _clients
     cdef object _sampler

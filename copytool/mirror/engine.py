@@ -250,16 +250,16 @@ class Engine:
         self._timers.discard(session)
         self._events.append(
             SessionEnded(
-                client=session.connection.key[:2],
-                mirror=session.key,
-                outcome=session.outcome,
-                reason=reason,
-                turns=session.turns,
-                client_bytes=session.queued,
-                delivered_bytes=sender.delivered,
-                undelivered_bytes=session.buffered(),
-                response_bytes=sender.responses.received - sender.responses.finished,
-                duration_s=now - session.connection.opened_at,
+                session.connection.flow,
+                session.flow,
+                session.outcome,
+                reason,
+                session.turns,
+                session.queued,
+                sender.delivered,
+                session.buffered(),
+                sender.responses.received - sender.responses.finished,
+                now - session.connection.opened_at,
             )
         )
 

@@ -85,7 +85,7 @@ class ClientNetwork:
 
     def __init__(self, ranges: Sequence[tuple[bytes, int]], members: Sequence[tuple[bytes, int]] | None = None) -> None:
         self._ranges = _by_size(ranges)
-        self._members = self._ranges if members is None else _by_size(members)
+        self._members = _first_and_last(ranges if members is None else members)
         self._totals = {size: sum(count for _, count in pairs) for size, pairs in self._ranges.items()}
 
     @property
@@ -94,9 +94,8 @@ class ClientNetwork:
         return not any(self._totals.values())
 
     def __contains__(self, address: bytes) -> bool:
-        number = int.from_bytes(address, "big")
-        for first, count in self._members[len(address)]:
-            if first <= number < first + count:
+        for first, last in self._members[len(address)]:
+            if first <= address <= last:
                 return True
         return False
 
@@ -145,4 +144,14 @@ def _by_size(ranges: Sequence[tuple[bytes, int]]) -> dict[int, list[tuple[int, i
     by_size: dict[int, list[tuple[int, int]]] = {4: [], 16: []}
     for first, count in ranges:
         by_size[len(first)].append((int.from_bytes(first, "big"), count))
+    return by_size
+
+
+def _first_and_last(ranges: Sequence[tuple[bytes, int]]) -> dict[int, list[tuple[bytes, bytes]]]:
+    """Return the ranges' ends, packed: addresses in network byte order compare like their numbers."""
+    by_size: dict[int, list[tuple[bytes, bytes]]] = {4: [], 16: []}
+    for size, pairs in _by_size(ranges).items():
+        by_size[size] += [
+            (first.to_bytes(size, "big"), (first + count - 1).to_bytes(size, "big")) for first, count in pairs
+        ]
     return by_size

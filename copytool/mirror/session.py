@@ -29,8 +29,8 @@ class SessionOwner(Protocol):
     """What a session needs from the client connection it mirrors."""
 
     @property
-    def key(self) -> FlowEnds:
-        """Client address and port, online address and port."""
+    def flow(self) -> FlowKey:
+        """The connection's flow, from the client to the online service."""
         ...
 
     @property

@@ -19,6 +19,7 @@ from copytool.io.control import ControlServer
 from copytool.io.loop import EventLoop
 from copytool.io.session_log import SessionLog
 from copytool.mirror.events import SessionEnded
+from copytool.wire.flow import flow_key
 
 Serve = Callable[[dict[str, Any]], Path]
 
@@ -29,8 +30,8 @@ def _log(*sessions: tuple[str, str, str, int, str, str]) -> SessionLog:
         packed = [ip_address(text).packed for text in (client, mirror, target)]
         log.add(
             SessionEnded(
-                client=(packed[0], 50123),
-                mirror=(packed[1], 50123, packed[2], 1025),
+                flow=flow_key(packed[0], 50123, packed[2], 1025),
+                mirror_flow=flow_key(packed[1], 50123, packed[2], 1025),
                 outcome=outcome,
                 reason=reason,
                 turns=4,

@@ -12,13 +12,17 @@ import pytest
 from copytool.errors import ConfigError
 from copytool.io.session_log import KEPT_SESSIONS, SessionLog
 from copytool.mirror.events import SessionEnded
+from copytool.wire.flow import flow_key
 
-CLIENT, MIRROR, TARGET = (ip_address(text).packed for text in ("192.168.50.200", "192.168.60.7", "192.168.50.101"))
+CLIENT, MIRROR, ONLINE, TARGET = (
+    ip_address(text).packed for text in ("192.168.50.200", "192.168.60.7", "192.168.50.10", "192.168.50.101")
+)
 
 
 def _event(port: int, **changes: Any) -> SessionEnded:
     values: dict[str, Any] = {
-        "client": (CLIENT, port), "mirror": (MIRROR, port, TARGET, 1025), "outcome": "target_reset", "reason": "RST",
+        "flow": flow_key(CLIENT, port, ONLINE, 1025), "mirror_flow": flow_key(MIRROR, port, TARGET, 1025),
+        "outcome": "target_reset", "reason": "RST",
         "turns": 3, "client_bytes": 100, "delivered_bytes": 60, "undelivered_bytes": 40, "response_bytes": 70,
         "duration_s": 1.23456,
     }  # fmt: skip
@@ -45,7 +49,8 @@ def test_ipv6_addresses_are_in_brackets() -> None:
     """Address and port stay apart."""
     log = SessionLog()
     client, mirror, target = (ip_address(text).packed for text in ("fd50::200", "fd60::1", "fd50::101"))
-    log.add(_event(40000, client=(client, 40000), mirror=(mirror, 40000, target, 1025)))
+    flow, mirror_flow = flow_key(client, 40000, target, 1025), flow_key(mirror, 40000, target, 1025)
+    log.add(_event(40000, flow=flow, mirror_flow=mirror_flow))
     (session,) = log.answer({})["sessions"]
     assert (session["client"], session["mirror"]) == ("[fd50::200]:40000", "[fd60::1]:40000")
     assert session["target"] == "[fd50::101]:1025"

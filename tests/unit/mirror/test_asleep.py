@@ -37,6 +37,19 @@ SHARED = (
 )
 """Alike in all sessions to a target."""
 
+EVENT_FIELDS = (
+    "client",
+    "mirror",
+    "outcome",
+    "reason",
+    "turns",
+    "client_bytes",
+    "delivered_bytes",
+    "undelivered_bytes",
+    "response_bytes",
+    "duration_s",
+)
+
 GIVEN = ("Sender._key",)
 """What the session itself knows."""
 
@@ -225,9 +238,11 @@ def test_sessions_end_in_their_sleep(ending: str) -> None:
         else:
             target.rst()
             scene.passes(5)
-        ends.append((scene.outcomes(), scene.events(), scene.sent()))
+        told = [[getattr(event, field) for field in EVENT_FIELDS] for event in scene.events()]
+        ends.append((scene.outcomes(), told, scene.sent()))
     assert ends[0] == ends[1]
     assert ends[0][0] != {"active": 1}
+    assert len(ends[0][1]) == 1
 
 
 def test_a_link_that_returns_leaves_sleepers_alone() -> None:
