@@ -172,6 +172,54 @@ def follow(_: Context, daemon: str = "", inventory: str = "") -> None:
             thread.join()
 
 
+@task(help={"inventory": HELP_INVENTORY})
+def pause(_: Context, inventory: str = "") -> None:
+    """Mirror no new connections; sessions that are open go on."""
+    steer(inventory, "pause")
+
+
+@task(help={"inventory": HELP_INVENTORY})
+def resume(_: Context, inventory: str = "") -> None:
+    """Mirror new connections again."""
+    steer(inventory, "resume")
+
+
+@task(help={"percent": "of the connections", "ramp": "get there step by step, like 10m", "inventory": HELP_INVENTORY})
+def ratio(_: Context, percent: str, ramp: str = "", inventory: str = "") -> None:
+    """Mirror another share of the new connections."""
+    steer(inventory, "ratio", percent, *(("ramp", ramp) if ramp else ()))
+
+
+@task(help={"count": "mirror sessions per client connection", "inventory": HELP_INVENTORY})
+def copies(_: Context, count: int, inventory: str = "") -> None:
+    """Mirror new connections so many times each."""
+    steer(inventory, "copies", str(count))
+
+
+@task(help={"timeout": "give up after that, like 10m", "inventory": HELP_INVENTORY})
+def drain(_: Context, timeout: str = "", inventory: str = "") -> None:
+    """Pause, and wait until no session is open any more."""
+    steer(inventory, "pause")
+    steer(inventory, "drain", *(("--timeout", timeout) if timeout else ()))
+
+
+def steer(inventory: str, *words: str) -> None:
+    """Run one of copytool's commands on every host where copy runs; fails in the end if one of them did."""
+    hosts = fleet(inventory)
+    failed = []
+    for _own, host in hosts.running("copy"):
+        title(f"{host}: copytool {words[0]}")
+        try:
+            done = bool(run(hosts.connect(host), f"copytool {shlex.join(words)}"))
+        except Exit as problem:
+            print(problem.message)
+            done = False
+        if not done:
+            failed.append(host)
+    if failed:
+        raise Exit(f"{words[0]} failed on {', '.join(failed)}")
+
+
 @task(help={"daemon": HELP_DAEMON, "inventory": HELP_INVENTORY})
 def start(_: Context, daemon: str = "", inventory: str = "") -> None:
     """Start the daemons, intercept first."""

@@ -21,6 +21,7 @@ COMPILED = (
     "copytool.link.connection",
     "copytool.link.frames",
     "copytool.link.records",
+    "copytool.mirror.admission",
     "copytool.mirror.asleep",
     "copytool.mirror.client",
     "copytool.mirror.common",

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from ..errors import ConfigError
 from ..io.session_log import KEPT_SESSIONS
+from .control import add_control_commands
 from .options import COPY_OPTIONS, INTERCEPT_OPTIONS, Option
 from .values import integer
 from .version import version_text
@@ -23,7 +24,8 @@ exit status:
   0  done, or ended by SIGTERM or SIGINT
   1  internal error
   2  a flag, a value or the configuration file is wrong
-  3  the host refuses something: capability, interface, port, file; or no daemon answers
+  3  the host refuses something: capability, interface, port, file; or no daemon answers, or a drain
+     did not end
 """
 
 _OVERVIEW = f"""\
@@ -108,6 +110,7 @@ def _parser() -> _Parser:
         command.add_argument("-C", "--config", metavar="FILE", help="TOML file with options; flags win over it")
         for option in COMMANDS[name]:
             _add_option(command, option)
+    add_control_commands(commands, _EXIT_STATUSES)
     _add_status(commands.add_parser(
         "status", help="print the counters of a running daemon", formatter_class=kind, allow_abbrev=False,
         description="Prints the counters of the daemons that run on this host.", epilog=_STATUS_EPILOG,
@@ -152,11 +155,12 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
 def parse_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return (command, values by key) with defaults filled in; raises ConfigError naming flag and value.
 
-    For `status` the values are argparse's; for the daemons every option's parsed value, None where it has no default.
+    For the commands that ask a daemon the values are argparse's; for the daemons every option's parsed value, None
+    where it has no default.
     """
     namespace = vars(_parser().parse_args(arguments))
     command = namespace.pop("command")
-    if command == "status":
+    if command not in COMMANDS:
         return command, namespace
     options = COMMANDS[command]
     config = namespace.pop("config")

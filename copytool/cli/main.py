@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ..errors import ConfigError, CopytoolError
 from .arguments import parse_arguments
+from .control import CONTROL_COMMANDS, run_control
 from .daemonise import Background, PidFile, set_up_logging
 from .exit_status import ExitStatus
 from .status import format_status, print_status
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str]) -> ExitStatus:
         command, values = parse_arguments(arguments)
         if command == "status":
             print_status(values)
+            return ExitStatus.OK
+        if command in CONTROL_COMMANDS:
+            run_control(command, values)
             return ExitStatus.OK
         return _run_daemon(command, values)
     except CopytoolError as error:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..io.log_level import LOG_LEVELS
 from ..io.settings import DEFAULT_LINK_PORT
+from ..io.steering_requests import MAX_COPIES
 from ..mirror.config import MirrorConfig
 from . import values
 
@@ -54,7 +56,7 @@ def _filter(text: str) -> str:
 
 
 def _log_level(text: str) -> str:
-    if text not in ("debug", "info", "warning", "error"):
+    if text not in LOG_LEVELS:
         raise ConfigError(f"{text!r} is not debug, info, warning or error")
     return text
 
@@ -62,7 +64,7 @@ def _log_level(text: str) -> str:
 _PORT = values.integer(1, 65535)
 
 _COMMON = (
-    Option("control-socket", "unix socket that `copytool status` asks", metavar="PATH", parse=_path),
+    Option("control-socket", "unix socket that `copytool status` and other commands ask", metavar="PATH", parse=_path),
     Option("daemon", "run in the background, with a pid file and a log file", short="d"),
     Option("pid-file", "pid file; with -d /run/copytool/ROLE/pid unless given", "P", "PATH", _path),
     Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
@@ -113,7 +115,15 @@ COPY_OPTIONS = (
         parse=values.parse_networks,
         is_list=True,
     ),
-    Option("copies", "mirror sessions per client connection", "n", "N", values.integer(1, 1024), 1),
+    Option(
+        "upstreams",
+        "what the service itself uses in production, as CIDR networks or addresses: no target may be among them",
+        metavar="NET,...",
+        parse=values.parse_networks,
+        is_list=True,
+    ),
+    Option("dry-run", "send nothing, neither to targets nor to intercepts; count what would have been mirrored"),
+    Option("copies", "mirror sessions per client connection", "n", "N", values.integer(1, MAX_COPIES), 1),
     Option(
         "only-new", "mirror only connections whose SYN was captured; the default, the contrary of --join-midstream", "O"
     ),

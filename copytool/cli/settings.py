@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ..errors import ConfigError
 from ..io.control import default_control_socket
 from ..io.settings import CopySettings, InterceptSettings
+from ..link.share import Network
 from ..mirror.config import MirrorConfig
 from ..mirror.mapping import ClientNetwork
+from ..mirror.targets import TargetMap
 from ..wire.address import format_address
 
 __all__ = ["copy_settings", "intercept_settings"]
@@ -29,6 +31,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
     intercepts = _require(values, "intercept", "-s (--intercept)", "-s 192.168.50.102")
     if values["only_new"] and values["join_midstream"]:
         raise ConfigError("-O (--only-new) and --join-midstream exclude each other; choose one")
+    _check_targets(targets, values["upstreams"] or [])
     networks, ranges = _client_networks(values)
     network = ClientNetwork(ranges)
     for address, _port in targets.values():
@@ -47,6 +50,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
         mirror=MirrorConfig(
             copies=values["copies"],
             ratio_percent=values["ratio"],
+            dry_run=values["dry_run"] or False,
             hold_limit_s=values["hold_limit"],
             quiet_max_s=values["quiet_limit"],
             gap_timeout_s=values["gap_timeout"],
@@ -64,6 +68,20 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
         ring_bytes=values["ring_size"] * _MIB,
         workers=values["workers"],
     )
+
+
+def _check_targets(targets: TargetMap, upstreams: list[Network]) -> None:
+    """Refuse targets that are production themselves: real requests would reach it a second time."""
+    for target, target_port in targets.values():
+        text = f"{format_address(target)} port {target_port}"
+        if (target, target_port) in targets:
+            raise ConfigError(f"-x (--map): {text} is both a target and an online service; mirroring would feed itself")
+        for network in upstreams:
+            if ip_address(target) in network:
+                raise ConfigError(
+                    f"-x (--map): target {text} is one of --upstreams ({network}), which the service uses in"
+                    " production; name the test host"
+                )
 
 
 def _client_networks(values: dict[str, Any]) -> Any:

@@ -13,7 +13,7 @@ from ..errors import ConfigError, HostError
 from ..io.control import ask_daemon, default_control_socket
 from ..mirror.outcome import OUTCOMES
 
-__all__ = ["format_sessions", "format_status", "print_status"]
+__all__ = ["format_sessions", "format_status", "format_steering", "print_status", "print_text"]
 
 _SESSION_COLUMNS = (
     ("ended", "<"), ("seconds", ">"), ("client", "<"), ("mirror", "<"), ("target", "<"), ("turns", ">"),
@@ -40,18 +40,18 @@ def print_status(values: dict[str, Any]) -> None:
     for index, path in enumerate(paths):
         status = ask_daemon(path, "status")
         if values["json"]:
-            _print(json.dumps(status, indent=2))
+            print_text(json.dumps(status, indent=2))
         else:
-            _print("\n".join([""] * bool(index) + format_status(status)))
+            print_text("\n".join([""] * bool(index) + format_status(status)))
 
 
 def _print_sessions(values: dict[str, Any]) -> None:
     path = Path(values["control_socket"] or default_control_socket(values["role"] or "copy"))
     answer = ask_daemon(path, "sessions", count=values["sessions"])
     if values["json"]:
-        _print(json.dumps(answer, indent=2))
+        print_text(json.dumps(answer, indent=2))
     else:
-        _print("\n".join(format_sessions(answer)))
+        print_text("\n".join(format_sessions(answer)))
 
 
 def _may_exist(path: Path) -> bool:
@@ -62,7 +62,8 @@ def _may_exist(path: Path) -> bool:
     return True
 
 
-def _print(text: str) -> None:
+def print_text(text: str) -> None:
+    """Print to stdout; raises HostError if that cannot be written to."""
     try:
         print(text, flush=True)
     except OSError as error:
@@ -79,7 +80,9 @@ def format_status(status: dict[str, Any]) -> list[str]:
         networks = ", ".join(link.get("client_networks", []))
         detail = link.get("reason") or (f"for {networks}" if networks else "")
         lines.append(f"  link         {link['peer']} {link['state']} {detail}".rstrip())
-    if not status["link"]:
+    if status.get("dry_run"):
+        lines.append("  DRY RUN      nothing is sent")
+    elif not status["link"]:
         lines.append("  link         none: no copy is connected")
     lines += _copy_lines(status) if status["role"] == "copy" else _intercept_lines(status)
     capture = status["capture"]
@@ -91,9 +94,18 @@ def format_status(status: dict[str, Any]) -> list[str]:
     return lines
 
 
+def format_steering(steering: dict[str, Any]) -> str:
+    """Return in one line what is mirrored of the connections that come now."""
+    if steering["paused"]:
+        return "paused: new connections are not mirrored"
+    share, goal, copies = steering["ratio_percent"], steering["ratio_goal_percent"], steering["copies"]
+    text = f"{share:.3g} % of new connections" + ("" if share == goal else f", on the way to {goal:.3g} %")
+    return text if copies == 1 else f"{text}, {copies:,} times each"
+
+
 def _copy_lines(status: dict[str, Any]) -> list[str]:
     sessions, size, mirror = status["sessions"], status["bytes"], status["mirror"]
-    lines = [f"  sessions     {sessions['seen']:,} seen"]
+    lines = [f"  mirrors      {format_steering(status['steering'])}", f"  sessions     {sessions['seen']:,} seen"]
     for outcome, count in sessions["outcomes"].items():
         if count or outcome in ("mirrored", "active"):
             lines.append(f"    {count:>12,}  {outcome}: {OUTCOMES.get(outcome, '')}")

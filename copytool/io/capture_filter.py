@@ -15,7 +15,7 @@ from .filter_logic import all_of, any_of
 from .flow_filters import in_part, in_sample
 from .settings import CopySettings
 
-__all__ = ["MAX_NETWORKS", "capture_code", "capture_filter"]
+__all__ = ["MAX_NETWORKS", "CaptureFilter", "capture_filter"]
 
 MAX_NETWORKS = 256
 """Networks in --clients that the kernel checks; libpcap takes seconds to compile thousands."""
@@ -44,25 +44,35 @@ def capture_filter(targets: TargetMap) -> str:
     return f"tcp and ({' or '.join(terms)})"
 
 
-def capture_code(settings: CopySettings) -> bytes:
-    """Return the program for the capture rings of the copy, or worker, with these settings."""
-    code = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
-    if settings.workers > 1:
-        code = all_of(code, in_part(settings.worker, settings.workers))
-    chosen = []
-    threshold = Sampler(settings.mirror.ratio_percent).threshold
-    if threshold <= _MAX_HASH:
-        chosen.append(in_sample(threshold))
-    if 0 < len(settings.clients) <= MAX_NETWORKS:
-        clients = compile_filter(" or ".join(f"src net {network}" for network in settings.clients), _SNAP_BYTES)
-        narrow = _without_data_of_others(code, [clients, *chosen])
-        if can_attach(narrow):
-            return narrow
-    return _without_data_of_others(code, chosen)
+class CaptureFilter:
+    """The programs for the capture rings of the copy, or worker, with these settings.
 
+    libpcap compiles once: what differs with the ratio is put together without it.
+    widest: passes all that goes to the services, as far as it is this worker's.
+    """
 
-def _without_data_of_others(code: bytes, chosen: list[bytes]) -> bytes:
-    """Return `code` without the data of connections that one of the programs `chosen` does not pass."""
-    if not chosen:
-        return code
-    return all_of(code, any_of(compile_filter(_CONTROL, _SNAP_BYTES), all_of(*chosen)))
+    def __init__(self, settings: CopySettings) -> None:
+        self.widest = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
+        if settings.workers > 1:
+            self.widest = all_of(self.widest, in_part(settings.worker, settings.workers))
+        self._control = compile_filter(_CONTROL, _SNAP_BYTES)
+        self._clients: bytes = b""
+        if 0 < len(settings.clients) <= MAX_NETWORKS:
+            text = " or ".join(f"src net {network}" for network in settings.clients)
+            self._clients = compile_filter(text, _SNAP_BYTES)
+
+    def code(self, ratio_percent: float) -> bytes:
+        """Return the program that shows the data of a share of the connections."""
+        threshold = Sampler(ratio_percent).threshold
+        chosen = [in_sample(threshold)] if threshold <= _MAX_HASH else []
+        if self._clients:
+            narrow = self._without_data_of_others([self._clients, *chosen])
+            if can_attach(narrow):
+                return narrow
+        return self._without_data_of_others(chosen)
+
+    def _without_data_of_others(self, chosen: list[bytes]) -> bytes:
+        """Return the program without the data of connections that one of the programs `chosen` does not pass."""
+        if not chosen:
+            return self.widest
+        return all_of(self.widest, any_of(self._control, all_of(*chosen)))

@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import selectors
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,6 +42,12 @@ MAX_REQUEST_BYTES = 4096
 DEADLINE_S = 5.0
 """How long a client may take to send its request, and again to read the answer."""
 
+_audit = logging.getLogger("copytool.audit")
+_audit.setLevel(logging.INFO)  # whatever else is not to be logged
+
+_READ_ONLY = ("status", "sessions")
+_MAX_LOGGED = 200
+_PEER = struct.Struct("iII")  # struct ucred
 _PROBE_TIMEOUT_S = 0.5
 _BACKLOG = 64
 
@@ -92,7 +100,7 @@ class ControlServer:
         """Answer one request, however many wait: in between, the loop serves the mirror. Give up who is late."""
         if self._unanswered:
             connection = self._unanswered.popleft()
-            self._reply(connection, self._answer(bytes(connection.request)), now)
+            self._reply(connection, self._answer(connection), now)
         for connection in self._connections[:]:
             if connection.deadline <= now:
                 if connection.answer:
@@ -139,24 +147,37 @@ class ControlServer:
         elif len(connection.request) >= MAX_REQUEST_BYTES:
             self._reply(connection, _error(f"the request is longer than {MAX_REQUEST_BYTES} bytes"), now)
 
-    def _answer(self, request: bytes) -> bytes:
+    def _answer(self, connection: _Connection) -> bytes:
         """Return what the request's command says, or what is wrong with it."""
         try:
-            document = json.loads(request.decode())
+            document = json.loads(connection.request.decode())
         except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict) or not isinstance(document.get("command"), str):
             return _error('the request is not a JSON object like {"command": "status"}')
-        command = self._commands.get(document["command"])
-        if command is None:
-            return _error(f"unknown command {document['command'][:40]!r}; known here: {', '.join(self._commands)}")
+        if any(isinstance(value, (dict, list)) for value in document.values()):
+            return _error("the request has more in it than numbers and texts")
+        name = document["command"]
+        if name not in self._commands:
+            return _error(f"unknown command {name[:40]!r}; known here: {', '.join(self._commands)}")
+        who = "" if name in _READ_ONLY else f"{connection.peer()} asked for {_shown(document)}"
+        return self._carry_out(self._commands[name], document, who)
+
+    def _carry_out(self, command: Command, request: dict[str, Any], who: str) -> bytes:
+        """Return the answer; what changes something is logged with `who` asks for it."""
+        result, level = "done", logging.INFO
         try:
-            return json.dumps(command(document)).encode()
+            return json.dumps(command(request)).encode()
         except CopytoolError as error:
+            result, level = str(error)[:_MAX_LOGGED], logging.WARNING
             return _error(str(error))
         except Exception as error:
             self._loop.note_failure()
+            result, level = "internal error", logging.ERROR
             return _error(f"internal error: {error!r}; see the daemon's log and report it")
+        finally:
+            if who:
+                _audit.log(level, "%s: %s", who, result)
 
     def _reply(self, connection: _Connection, answer: bytes, now: float) -> None:
         connection.answer = memoryview(answer + b"\n")
@@ -203,6 +224,17 @@ class _Connection:
         self.answer = memoryview(b"")
         self.active_at = now
         self.deadline = now + DEADLINE_S
+
+    def peer(self) -> str:
+        """Return who asks, as the kernel knows it (SO_PEERCRED, unix(7))."""
+        pid, uid, _gid = _PEER.unpack(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        return f"uid {uid} (pid {pid})"
+
+
+def _shown(request: dict[str, Any]) -> str:
+    """Return a request in one line for the log."""
+    words = (f"{key}={value}" for key, value in request.items() if key != "command")
+    return ascii(" ".join([request["command"], *words]))[1:-1][:_MAX_LOGGED]
 
 
 def _error(text: str) -> bytes:
@@ -270,5 +302,5 @@ def ask_daemon(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise HostError(f"no {command} from {path}: " + ("unexpected answer" if line else "closed without an answer"))
     if "error" in document:
-        raise HostError(f"no {command} from {path}: {document['error']}")
+        raise HostError(f"{command} refused by {path}: {document['error']}")
     return document

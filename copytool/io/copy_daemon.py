@@ -16,14 +16,16 @@ from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
 from ..wire.address import format_address
-from .capture_filter import capture_code
+from .capture_filter import CaptureFilter
 from .control import ControlServer
 from .copy_path import CopyPath
+from .log_level import set_log_level
 from .loop import EventLoop
 from .nexthop import NextHopTable
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
+from .steering import Steering
 from .transport import InterceptClient
 
 __all__ = ["CopyDaemon"]
@@ -49,7 +51,8 @@ class CopyDaemon:
             settings.mirror,
             ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
         )
-        code = capture_code(settings)
+        self._filter = CaptureFilter(settings)
+        code = self._filter.code(settings.mirror.ratio_percent)
         blocks = settings.ring_bytes // _BLOCK_BYTES
         self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
@@ -59,14 +62,20 @@ class CopyDaemon:
         share = Share(settings.client_networks, targets)
         self._links = [
             InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change)
-            for address in settings.intercepts
+            for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
-        commands = {"status": lambda _request: self.status(), "sessions": session_log.answer}
+        self._steering = Steering(self.engine, self._show_share, now)
+        commands = {
+            "status": lambda _request: self.status(),
+            "sessions": session_log.answer,
+            "log-level": set_log_level,
+            **self._steering.commands(loop.now),
+        }
         self._control = ControlServer(loop, settings.control_socket, commands)
         self._check_targets()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
-        loop.services += [self._path, self._next_hops, *self._links]
+        loop.services += [self._path, self._next_hops, self._steering, *self._links]
         loop.pace = self._path.pace
 
     def _check_targets(self) -> None:
@@ -90,6 +99,11 @@ class CopyDaemon:
     def _tell_engine(self, table: NextHopTable) -> None:
         path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
         self.engine.set_host(table.local_addresses, path_mtu, self._loop.now())
+
+    def _show_share(self, ratio_percent: float) -> None:
+        code = self._filter.code(ratio_percent)
+        for ring in self._rings:
+            ring.set_filter(code, self._filter.widest)
 
     # -- the loop calls these -------------------------------------------------------------------------------
 
@@ -125,6 +139,8 @@ class CopyDaemon:
             "role": "copy",
             "version": __version__,
             "flavour": flavour(),
+            "dry_run": self._settings.mirror.dry_run,
+            "steering": self._steering.status(),
             **self.engine.status(),
             "capture": capture_status(self._rings),
             "send": {"errors": dict(self._path.output.errors), "unreachable": self._next_hops.problems},

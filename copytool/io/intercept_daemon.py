@@ -14,6 +14,7 @@ from ..link.collector import ResponseCollector
 from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
 from .control import ControlServer
+from .log_level import set_log_level
 from .loop import EventLoop
 from .pace import Pace
 from .ring import FrameRing, capture_status, look_after
@@ -40,7 +41,11 @@ class InterceptDaemon:
         self._collector = ResponseCollector()
         self._rings = [FrameRing(name, code) for name in settings.interfaces]
         self._server = LinkServer(loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop)
-        commands = {"status": lambda _request: self.status(), "sessions": _refuse_sessions}
+        commands = {
+            "status": lambda _request: self.status(),
+            "sessions": _refuse_sessions,
+            "log-level": set_log_level,
+        }
         self._control = ControlServer(loop, settings.control_socket, commands)
         self._statistics_at = loop.now()
         for ring in self._rings:

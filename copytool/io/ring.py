@@ -79,6 +79,18 @@ class CaptureRing:
         self._map = mmap.mmap(sock.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         _bind(sock, self.interface)
 
+    def set_filter(self, filter_code: bytes, wider_code: bytes) -> None:
+        """Capture by another filter from now on; raises OSError if the kernel does not take it.
+
+        wider_code: a small filter that passes at least as much as the old and the new one. It is used in between where
+        both do not fit into a socket's memory (net.core.optmem_max), or instead.
+        """
+        try:
+            attach_filter(self.socket, filter_code)
+        except OSError:
+            attach_filter(self.socket, wider_code)
+            attach_filter(self.socket, filter_code)
+
     def _ring_request(self) -> tuple[bytes, int]:
         raise NotImplementedError
 

@@ -10,11 +10,14 @@ import contextlib
 import logging
 import selectors
 import time
+from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError, CopytoolError
 from .control import ControlServer
+from .fleet_steering import FleetSteering
 from .gather import ask_all
+from .log_level import set_log_level
 from .loop import EventLoop
 from .session_log import KEPT_SESSIONS
 from .settings import CopySettings
@@ -40,7 +43,13 @@ class Supervisor:
         self._loop = loop
         self._settings = settings
         self._posts = [_Post(share) for share in split_settings(settings)]
-        commands = {"status": lambda _request: self.status(), "sessions": self._sessions}
+        self._steering = FleetSteering(settings.mirror, self._ask_those_ready, loop.now)
+        commands = {
+            "status": lambda _request: self.status(),
+            "sessions": self._sessions,
+            "log-level": self._set_log_level,
+            **self._steering.commands(),
+        }
         self._control = ControlServer(loop, settings.control_socket, commands)
         try:
             for post in self._posts:
@@ -66,7 +75,7 @@ class Supervisor:
         for post in self._posts:
             if post.start_at <= now:
                 post.start_at = now + _RESTART_S  # if there cannot be another process now
-                post.worker = Worker(post.settings)
+                post.worker = Worker(replace(post.settings, mirror=self._steering.settings(post.settings.mirror)))
                 post.start_at = float("inf")
                 post.restarts += 1
                 self._watch(post)
@@ -88,6 +97,7 @@ class Supervisor:
             reason = str(error)
         else:
             post.reason = ""
+            self._bring_in_line(worker)
             _log.info("worker %d runs again, as pid %d", worker.number, worker.pid)
             return
         self._loop.unwatch(worker.channel)
@@ -98,6 +108,14 @@ class Supervisor:
         post.start_at = self._loop.now() + _RESTART_S
         worker.close()
         post.worker = None
+
+    def _bring_in_line(self, worker: Worker) -> None:
+        """Have a worker that was started again do what was asked for while it was being started."""
+        for request in self._steering.requests():
+            answer = ask_all({worker.number: worker.control_socket}, request, _ANSWER_S).get(worker.number)
+            if answer is None or "error" in answer:
+                why = "no answer" if answer is None else answer["error"]
+                _log.error("worker %d did not %s: %s", worker.number, request["command"], why)
 
     # -- from outside ---------------------------------------------------------------------------------------
 
@@ -120,7 +138,7 @@ class Supervisor:
     def status(self) -> dict[str, Any]:
         """Return the sum of what the workers count, and what is known of each, as JSON-able data."""
         answers = self._ask({"command": "status"})
-        total = add_up(self._settings, answers)
+        total = add_up(self._settings, self._steering.status(), answers)
         total["internal_errors"] += self._loop.failures
         total["cpu_s"] = round(total["cpu_s"] + time.process_time(), 3)
         total["workers"] = [post.status(answers.get(post.number)) for post in self._posts]
@@ -135,10 +153,20 @@ class Supervisor:
         merged = merge_sessions(answers, request.get("count", KEPT_SESSIONS))
         return {**merged, "silent_workers": silent}
 
+    def _set_log_level(self, request: dict[str, Any]) -> dict[str, Any]:
+        answer = set_log_level(request)
+        return {**answer, "workers": sorted(self._ask(request))}
+
     def _ask(self, request: dict[str, Any]) -> dict[int, dict[str, Any]]:
         """Return the answers of the workers that run and answer."""
+        return self._ask_those_ready(request)[0]
+
+    def _ask_those_ready(self, request: dict[str, Any]) -> tuple[dict[int, dict[str, Any]], list[int]]:
+        """Return the workers' answers, and who runs and does not answer."""
         workers = [post.worker for post in self._posts if post.worker is not None]
-        return ask_all({worker.number: worker.control_socket for worker in workers if worker.ready}, request, _ANSWER_S)
+        paths = {worker.number: worker.control_socket for worker in workers if worker.ready}
+        answers = ask_all(paths, request, _ANSWER_S)
+        return answers, [number for number in paths if number not in answers]
 
 
 class _Post:

@@ -15,29 +15,35 @@ __all__ = ["add_up", "merge_sessions"]
 
 Document = dict[str, Any]
 
+_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link")
 
-def add_up(settings: CopySettings, answers: Mapping[int, Document]) -> Document:
+
+def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Document]) -> Document:
     """Return the status of all workers together, of their status documents by worker number.
 
-    Counters are sums. Of each link there is the worst state that a worker is in, and texts name the worker.
+    steering: what holds for all of them. Counters are sums. Of each link there is the worst state that a worker is in,
+    and texts name the worker.
     """
-    total = _nothing(settings)
+    total = _nothing(settings, steering)
     for number, answer in sorted(answers.items()):
         _add(
             total,
-            {key: value for key, value in answer.items() if key not in ("role", "version", "flavour", "link")},
+            {key: value for key, value in answer.items() if key not in _NOT_ADDED},
             number,
         )
-    total["link"] = [_link(format_endpoint(address), answers) for address in settings.intercepts]
+    if not settings.mirror.dry_run:
+        total["link"] = [_link(format_endpoint(address), answers) for address in settings.intercepts]
     return total
 
 
-def _nothing(settings: CopySettings) -> Document:
+def _nothing(settings: CopySettings, steering: Document) -> Document:
     """Return a status that counts nothing."""
     return {
         "role": "copy",
         "version": __version__,
         "flavour": flavour(),
+        "dry_run": settings.mirror.dry_run,
+        "steering": steering,
         **EngineCounters().to_json(0, 0),
         "capture": {"packets": 0, "drops": 0, "problems": {}},
         "send": {"errors": {}, "unreachable": {}},

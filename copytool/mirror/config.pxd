@@ -3,6 +3,8 @@
 cdef class MirrorConfig:
     cdef readonly int copies
     cdef readonly double ratio_percent
+    cdef readonly bint dry_run
+    cdef readonly bint paused
     cdef readonly double hold_limit_s
     cdef readonly double quiet_min_s
     cdef readonly double quiet_max_s

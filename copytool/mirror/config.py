@@ -19,6 +19,12 @@ class MirrorConfig:
     ratio_percent: float = 100.0
     """Share of client connections that are mirrored."""
 
+    dry_run: bool = False
+    """Whether connections are only looked at and counted."""
+
+    paused: bool = False
+    """Whether no new connections are mirrored, to begin with."""
+
     hold_limit_s: float = 5.0
     """Longest wait for a response of the target before the next turn is released without it."""
 

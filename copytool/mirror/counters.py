@@ -16,7 +16,7 @@ PIECE_BYTES = 128
 
 _PIECE_BYTES = PIECE_BYTES
 
-_IGNORED = ("sampled_out", "filtered", "midstream", "no_session", "from_client_network")
+_IGNORED = ("sampled_out", "filtered", "dry_run", "midstream", "no_session", "from_client_network")
 
 
 class EngineCounters:

@@ -6,6 +6,7 @@ from ..link.records cimport ResponseRecord
 from ..wire cimport build, octets
 from ..wire cimport segment as tcp
 from ..wire.segment cimport Segment
+from .admission cimport Admission
 from .client cimport ClientConnection
 from .common cimport Common
 from .config cimport MirrorConfig
@@ -33,9 +34,7 @@ cdef class Engine:
     cdef public EngineCounters counters
     cdef Targets _targets
     cdef public ClientNetwork _network
-    cdef object _clients
-    cdef object _sampler
-    cdef bint _takes_all
+    cdef readonly Admission admission
     cdef Segment _segment
     cdef Handshakes _handshakes
     cdef object _midstream
@@ -53,7 +52,6 @@ cdef class Engine:
     cdef object _events
     cdef object _checks
     cdef double _drops_at
-    cdef bint _feedback
 
     @cython.locals(counters=EngineCounters, segment=Segment, reason=int, connection=ClientConnection)
     cpdef receive_segment(
@@ -103,6 +101,9 @@ cdef class Engine:
         self, ClientConnection connection, const unsigned char[::1] buffer, double now, bint is_checked
     )
 
+    @cython.locals(connection=ClientConnection)
+    cpdef bint is_any_left_out(self, double opened_until) except -1
+
     @cython.locals(isn="long long", connection=ClientConnection)
     cdef _note_syn(self, bytes key, bytes packet)
 
@@ -112,7 +113,7 @@ cdef class Engine:
     @cython.locals(common=Common, connection=ClientConnection, client=bytes, mirror=bytes, sessions=int)
     cdef ClientConnection _open(self, bytes key, tuple target, Segment syn, double now)
 
-    cdef str _reason_to_decline(self, bytes key)
+    cdef bint _is_left_out(self, bytes key) except *
 
     @cython.locals(sender=Sender, session=Session)
     cdef Session _open_session(

@@ -16,6 +16,7 @@ from ..wire import build, octets
 from ..wire import segment as tcp
 from ..wire.flow import FlowKey, flow_ends
 from ..wire.segment import ACK, DROP_REASONS, RST, SYN, Segment
+from .admission import Admission
 from .client import ClientConnection
 from .common import Common
 from .config import MirrorConfig
@@ -23,9 +24,8 @@ from .counters import EngineCounters
 from .emitter import Emitter, Outgoing
 from .events import SessionEnded
 from .handshakes import Handshakes
-from .mapping import ClientNetwork, ClientSelection, Sampler
+from .mapping import ClientNetwork, ClientSelection
 from .midstream import MidstreamWatch, assumed_syn
-from .remembered import Remembered
 from .sender import Sender
 from .session import REST_S, Session
 from .targets import TargetMap, Targets
@@ -38,14 +38,15 @@ MAX_EVENTS = 4096
 
 _MUCH_BYTES = 1 << 18
 
-_LEFT_OUT = ("sampled_out", "filtered")
-
 MAX_CHECKS = 1024
 """Connections kept for next_check(); those that find no place ask again later."""
 
 
 class Engine:
-    """Mirrors the connections of `clients` to `targets` from `network`, within the limits of `config`."""
+    """Mirrors the connections of `clients` to `targets` from `network`, within the limits of `config`.
+
+    admission: decides which connections are mirrored, and may be told otherwise at any time.
+    """
 
     def __init__(
         self,
@@ -64,21 +65,18 @@ class Engine:
         self._targets = Targets(targets, config)
         self._commons = {target: self._common_of(target) for target in targets.values()}
         self._network = network
-        self._clients = clients or ClientSelection([])
-        self._sampler = Sampler(config.ratio_percent)
-        self._takes_all = self._clients.takes_all() and config.ratio_percent >= 100
+        self.admission = Admission(config, clients or ClientSelection([]), self.counters)
+        self._remembered = self.admission.remembered
         self._segment = Segment()
         self._handshakes = Handshakes()
         self._midstream = MidstreamWatch(config.join_quiet_s)
         self._record = ResponseRecord()
         self._connections: dict[FlowKey, ClientConnection] = {}
         self._sessions: dict[FlowKey, Session] = {}
-        self._remembered = Remembered()
         self._timers = TimerQueue()
         self._events: deque[SessionEnded] = deque(maxlen=MAX_EVENTS)
         self._checks: deque[ClientConnection] = deque()
         self._drops_at = float("-inf")
-        self._feedback = False
 
     # -- in -------------------------------------------------------------------------------------------------
 
@@ -143,13 +141,34 @@ class Engine:
         """Say that the kernel has dropped packets that should have been captured."""
         self._drops_at = now
 
+    def forget_left_out(self) -> None:
+        """Forget SYNs of connections that are left out by now: what is shown from now on does not begin with them.
+
+        Their connections count as open before, if a higher share begins to hold.
+        """
+        for key in self._handshakes.waiting():
+            if self.admission.reason_to_leave_out(key):
+                self._handshakes.discard(key)
+
+    def is_any_left_out(self, opened_until: float) -> bool:
+        """Return whether a connection is mirrored that would be left out if it came now.
+
+        opened_until: when the share was lowered last. Connections are known in the order in which they were opened.
+        """
+        for connection in self._connections.values():
+            if connection.opened_at > opened_until:
+                return False
+            if self.admission.reason_to_leave_out(connection.flow):
+                return True
+        return False
+
     def set_feedback(self, up: bool, now: float) -> None:
         """Say whether any intercept link is established; without one no new session is mirrored."""
-        if up and not self._feedback:
+        if up and not self.admission.feedback:
             for session in self._sessions.values():
                 session.expedite(now)
                 self._timers.update(session)
-        self._feedback = up
+        self.admission.feedback = up
 
     def shut_down(self, now: float) -> None:
         """End every session; the target gets an RST for each."""
@@ -272,7 +291,7 @@ class Engine:
 
     def feedback_is_up(self) -> bool:
         """Return whether any intercept link is established."""
-        return self._feedback
+        return self.admission.feedback
 
     def ask_whether_open(self, connection: ClientConnection) -> None:
         """Offer the connection to next_check()."""
@@ -302,7 +321,7 @@ class Engine:
         counters = self.counters
         segment = self._segment
         key = segment.key
-        if not (segment.payload_len or segment.flags & SYN) and self._has_left_out(key):
+        if not (segment.payload_len or segment.flags & SYN) and self._is_left_out(key):
             return None
         src, _, dst, dst_port = flow_ends(key)
         target = self._targets.find(dst, dst_port)
@@ -344,7 +363,7 @@ class Engine:
         ):
             handshakes.discard(key)  # online has challenged a stray SYN (RFC 5961, section 4.2), and goes on
             return connection
-        if not handshakes.complete(key, self._segment, not self._reason_to_leave_out(key)):
+        if not handshakes.complete(key, self._segment, not self.admission.reason_to_leave_out(key)):
             if self._segment.flags & RST and connection is None:
                 handshakes.discard(key)
             return connection
@@ -361,15 +380,15 @@ class Engine:
     def _open(self, key: FlowKey, target: tuple[bytes, int], syn: Segment, now: float) -> ClientConnection | None:
         """Start to mirror the connection that `syn` opened; None if it is not mirrored."""
         self._midstream.discard(key)
-        declined = self._reason_to_decline(key)
+        declined = self.admission.reason_to_decline(key, len(self._sessions))
         if declined:
-            self._decline(key, declined, syn.seq)
+            self.admission.decline(key, declined, syn.seq)
             return None
         common = self._commons[target]
         connection = ClientConnection(key, syn.seq, common, self, now)
         client, port, _, _ = flow_ends(key)
         sessions = 0
-        for copy in range(self.config.copies):
+        for copy in range(self.admission.copies):
             mirror = self._network.choose(client, port, copy, target[0], target[1], self._sessions)
             if mirror is None:
                 self.counters.decline_sessions("no_address", 1)
@@ -385,32 +404,9 @@ class Engine:
         self.ask_whether_open(connection)
         return connection
 
-    def _decline(self, key: FlowKey, outcome: str, isn: int) -> None:
-        self.counters.decline_sessions(outcome, self.config.copies)
-        self._remembered.note(key, outcome if outcome in _LEFT_OUT else "no_session", isn)
-
-    def _reason_to_leave_out(self, key: FlowKey) -> str:
-        """Return why the user does not want such a connection: the kernel then keeps its data from coming up."""
-        if self._takes_all:
-            return ""
-        client, port, _, _ = flow_ends(key)
-        if client not in self._clients:
-            return "filtered"
-        return "" if self._sampler.chooses(client, port) else "sampled_out"
-
-    def _has_left_out(self, key: FlowKey) -> bool:
+    def _is_left_out(self, key: FlowKey) -> bool:
         """Return whether the connection is counted, and nothing more is to be known of it."""
-        return self._remembered.reason(key) in _LEFT_OUT and key not in self._handshakes
-
-    def _reason_to_decline(self, key: FlowKey) -> str:
-        left_out = self._reason_to_leave_out(key)
-        if left_out:
-            return left_out
-        if not self._feedback:
-            return "no_feedback"
-        if len(self._sessions) + self.config.copies > self.config.max_sessions:
-            return "shed_budget"
-        return ""
+        return self.admission.has_left_out(key) and key not in self._handshakes
 
     def _open_session(
         self, mirror: FlowKey, common: Common, connection: ClientConnection, syn: Segment, now: float
@@ -425,36 +421,18 @@ class Engine:
 
     def _join_or_ignore(self, key: FlowKey, target: tuple[bytes, int], now: float) -> ClientConnection | None:
         """Account for a segment of a connection that is not mirrored; return the connection if it is from now on."""
-        segment = self._segment
-        reason = self._remembered.reason(key)
-        if self._may_join(key, reason) and self._midstream.begins_request(key, segment, now):
-            if reason:
-                self.counters.recall_declined("midstream_skipped", self.config.copies)
+        segment, admission = self._segment, self.admission
+        if admission.may_join(key, len(self._sessions)) and self._midstream.begins_request(key, segment, now):
+            admission.join(key)
             syn = assumed_syn(segment, self._targets.largest_mss(segment.dst))
             others = len(self._sessions)
             connection = self._open(key, target, syn, now)
             self.counters.joined += len(self._sessions) - others
             return connection
         if segment.captured_len:
-            if not reason:
-                reason = self._count_midstream(key)
+            reason = self._remembered.reason(key) or admission.count_midstream(key)
             self.counters.ignore(reason, segment.captured_len)
         return None
-
-    def _may_join(self, key: FlowKey, reason: str) -> bool:
-        return self.config.join_midstream and reason in ("", "midstream") and not self._reason_to_decline(key)
-
-    def _count_midstream(self, key: FlowKey) -> str:
-        """Count a connection that was open before copy started; return why its octets are ignored.
-
-        One that is left out is not counted, whatever comes up of it: the kernel shows the data of hardly any.
-        """
-        reason = self._reason_to_leave_out(key)
-        if not reason:
-            reason = "midstream"
-            self.counters.decline_sessions("midstream_skipped", self.config.copies)
-        self._remembered.note(key, reason, -1)
-        return reason
 
     def _reset_unknown(self, record: ResponseRecord) -> None:
         """Tell the target that a session is gone, e.g. one of a copy that was killed.
@@ -463,6 +441,8 @@ class Engine:
         clients' own addresses: a session we do not know may then be a real client's.
         """
         self.counters.unknown_responses += 1
+        if self.config.dry_run:
+            return
         mirror, _, target, target_port = flow_ends(record.key)
         if record.flags & RST or not record.flags & ACK or mirror not in self._network:
             return

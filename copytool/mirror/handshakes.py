@@ -35,6 +35,10 @@ class Handshakes:
     def __contains__(self, key: FlowKey) -> bool:
         return key in self._syns
 
+    def waiting(self) -> list[FlowKey]:
+        """Return the connections that are being opened."""
+        return list(self._syns)
+
     def note(self, key: FlowKey, packet: bytes) -> None:
         """Keep a SYN until the client's next segment shows that the online service accepted the connection."""
         known = self._syns.get(key, b"")

@@ -11,6 +11,8 @@ OUTCOMES = {
     "mirrored": "the target acknowledged every byte the client sent, and saw it open and close alike",
     "sampled_out": "not in the -r sample",
     "filtered": "the client is not one of --clients",
+    "dry_run": "would have been mirrored without --dry-run",
+    "paused": "came while mirroring was paused",
     "midstream_skipped": "was open before copy started, or its SYN was not captured",
     "no_feedback": "no intercept link, so the target's answers could not be seen",
     "capture_gap": "part of what the client sent was not captured; the target got an RST",

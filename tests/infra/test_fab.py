@@ -11,7 +11,8 @@ from pathlib import Path
 from support.mirror import Mirror
 from support.topology import REPOSITORY, Topology
 
-TASKS = {"status", "ended", "logs", "follow", "restart", "start", "stop", "capture", "sessions", "route"}
+STEERING = {"pause", "resume", "ratio", "copies", "drain"}
+TASKS = {"status", "ended", "logs", "follow", "restart", "start", "stop", "capture", "sessions", "route"} | STEERING
 
 
 def fab(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -101,6 +102,38 @@ def test_stop_and_start(mirror: Mirror) -> None:
         started = succeed("start")
     assert "copytool copy active" in started
     mirror.wait_for_link()
+
+
+def test_steering(mirror: Mirror, topology: Topology) -> None:
+    """All copies of the lab do it, whether fab or a playbook asks, and put it into their log."""
+    count = len(topology.names["online"])
+    try:
+        assert succeed("ratio", "50%", "--ramp", "1h").count("on the way to 50 %") == count
+        assert succeed("copies", "2").count("2 times each") == count
+        assert succeed("drain", "--timeout", "1m").count("no session is open") == count
+        for status in mirror.statuses("copy").values():
+            words = status["steering"]
+            assert (words["paused"], words["ratio_goal_percent"], words["copies"]) == (True, 50, 2)
+        assert fab("ratio", "200").returncode == 1
+    finally:
+        for words in (("ratio", "100"), ("copies", "1"), ("resume",)):
+            succeed(*words)
+    for command, said in (("ratio 99%", "99 % of new connections"), ("ratio 100%", "on the way to 100 %")):
+        assert play_steer(command).count(said) == count
+    mirror.wait_for_link()
+    assert succeed("logs", "--daemon", "copy", "--lines", "30").count("asked for copies count=2: done") == count
+
+
+def play_steer(command: str) -> str:
+    """Run the playbook that steers the mirror, as people type it; return what it printed."""
+    inventory = os.environ.get("COPYTOOL_INVENTORY", "inventory/lab")
+    program = Path(sys.executable).with_name("ansible-playbook")
+    line = f"{program} playbooks/steer.yml -i {inventory} -e \"command='{command}'\""
+    done = subprocess.run(
+        line, shell=True, cwd=REPOSITORY, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def test_sessions_are_driven_and_compared(mirror: Mirror) -> None:

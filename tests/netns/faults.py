@@ -98,6 +98,10 @@ class Mirror:
         child = self.network.client.start(sys.executable, program, "192.168.50.10", *options)
         return Load(child)
 
+    def steer(self, words: str) -> str:
+        """Run a command like `pause` on online; return what it says."""
+        return self.network.online.run(*self.network.online.copytool(words)).stdout.strip()
+
     def switch(self, *words: str) -> None:
         """Run `ip` in the switch, where the hosts' ports are."""
         subprocess.run(["ip", "-n", f"{self.network._prefix}switch", *words], check=True, capture_output=True)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from .hosts import COPY, Network, wait_until
+from .taps import Tap
 
 
 def _neighbours(network: Network) -> dict[str, tuple[str, list[str]]]:
@@ -69,3 +70,27 @@ def test_settings_that_would_hit_production_are_refused(network: Network, line: 
     assert done.returncode == 2
     assert reason in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_dry_run_sends_nothing(network: Network, workers: int) -> None:
+    """Every connection is counted as one that would be mirrored, with its octets; target and assistant hear nothing."""
+    network.online.start(*network.online.copytool(f"{COPY} --dry-run --workers {workers}"))
+    wait_until(network.online.status, "copy answers")
+    taps = {name: Tap(network.hosts[name].namespace, "ens18", "tcp or udp") for name in ("target", "assistant")}
+    assert network.drive("--sessions", 60)["errors"] == []
+    network.wait_for_sessions("online", 60)
+    octets = sum(session["bytes"] for session in network.sessions_of("online"))
+
+    def counted() -> bool:
+        status = network.online.status()
+        return status["sessions"]["outcomes"]["dry_run"] == 60 and status["bytes"]["ignored"]["dry_run"] == octets
+
+    wait_until(counted, "all is counted")
+    status = network.online.status()
+    assert status["sessions"]["seen"] == 60
+    assert (status["dry_run"], status["link"], status["imbalance"]) == (True, [], [])
+    assert status["mirror"]["packets_sent"] == 0
+    assert {name: tap.count() for name, tap in taps.items()} == {"target": 0, "assistant": 0}
+    for tap in taps.values():
+        tap.close()

@@ -90,6 +90,15 @@ def test_bad_configuration_files(tmp_path: Path, text: str, reason: str) -> None
         ([*COPY, "--keep-client-addresses"], "exclude each other"),
         ([*COPY[:-1], "192.168.50.0/24"], "target 192.168.50.101 is inside it"),
         ([*COPY[:-1], "fd60::/64"], "-c has no IPv4 address"),
+        (
+            [*COPY, "-x", "192.168.50.101:1025-10.0.0.1:1025"],
+            "192.168.50.101 port 1025 is both a target and an online service",
+        ),
+        ([*COPY, "-x", "10.0.0.1:80-10.0.0.1:80"], "10.0.0.1 port 80 is both a target and an online service"),
+        (
+            [*COPY, "--upstreams", "10.0.0.0/8,192.168.50.96/28"],
+            "target 192.168.50.101 port 1025 is one of --upstreams (192.168.50.96/28)",
+        ),
         ([*COPY, "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["copy", "-C", "/nonexistent.toml"], "'/nonexistent.toml': No such file"),
         (["intercept", "-i", "ens18"], "-F (--filter) is missing"),

@@ -132,7 +132,7 @@ def test_daemon_without_sessions(serve: Serve, capsys: pytest.CaptureFixture[str
     """What a daemon does not know is one line on stderr, with the host status."""
     path = serve({"status": lambda _request: {}})
     assert main(["status", "--sessions", "--control-socket", str(path)]) == 3
-    error = f"copytool: no sessions from {path}: unknown command 'sessions'; known here: status\n"
+    error = f"copytool: sessions refused by {path}: unknown command 'sessions'; known here: status\n"
     assert capsys.readouterr().err == error
 
 

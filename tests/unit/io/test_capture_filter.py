@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from copytool.io.capture_filter import MAX_NETWORKS, capture_code, capture_filter
+from copytool.io.capture_filter import MAX_NETWORKS, CaptureFilter, capture_filter
 from copytool.io.settings import CopySettings
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.mapping import ClientSelection, Sampler, flow_hash
@@ -42,6 +42,11 @@ def _settings(ratio: float = 100, **fields: object) -> CopySettings:
         mirror=MirrorConfig(ratio_percent=ratio),
         **fields,  # type: ignore[arg-type]
     )
+
+
+def capture_code(settings: CopySettings) -> bytes:
+    """Return the program that copy begins with."""
+    return CaptureFilter(settings).code(settings.mirror.ratio_percent)
 
 
 @dataclass(frozen=True)
@@ -181,3 +186,12 @@ def test_everything_costs_nothing_more() -> None:
     plain = capture_code(_settings())
     assert capture_code(replace(_settings(), workers=2)) != plain
     assert capture_code(_settings(100.0, clients=[])) == plain
+
+
+def test_another_ratio_of_a_running_copy() -> None:
+    """The program is the one that a copy would begin with, and the widest passes what any of them does."""
+    settings = _settings(10, clients=CLIENTS)
+    running = CaptureFilter(settings)
+    for ratio in (10, 50, 100):
+        assert running.code(ratio) == capture_code(_settings(ratio, clients=CLIENTS))
+    assert running.widest == capture_code(_settings())

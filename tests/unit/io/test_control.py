@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
+import os
 import socket
 import stat
 import threading
@@ -25,6 +27,16 @@ def loop() -> Iterator[EventLoop]:
     made = EventLoop()
     yield made
     made.close()
+
+
+@pytest.fixture
+def audited(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """The log, from which everything but grave errors is kept out."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    yield caplog
+    root.setLevel(level)
 
 
 BIG = {"big": "x" * 1_000_000}
@@ -98,7 +110,7 @@ def test_commands_are_answered(server: ControlServer) -> None:
 )
 def test_a_command_that_fails_says_why(server: ControlServer, command: str, reason: str) -> None:
     """A request that is refused, or unknown, or that meets a bug costs an error answer only."""
-    with pytest.raises(HostError, match=f"no {command} from {server._path}: {reason}"):
+    with pytest.raises(HostError, match=f"{command} refused by {server._path}: {reason}"):
         ask_daemon(server._path, command, count=7)
     assert ask_daemon(server._path, "status")["role"] == "copy"
 
@@ -342,3 +354,17 @@ def test_successor_keeps_its_socket(loop: EventLoop, tmp_path: Path) -> None:
     assert path.is_socket()
     second.close()
     assert not path.exists()
+
+
+def test_changes_are_logged_with_who_asked(server: ControlServer, audited: pytest.LogCaptureFixture) -> None:
+    """In one line each, whatever is asked and whatever else is logged; those who only look leave no trace."""
+    ask_daemon(server._path, "status")
+    ask_daemon(server._path, "echo", ratio=5, text="two\nlines")
+    with pytest.raises(HostError):
+        ask_daemon(server._path, "refuse", count=9)
+    ask_daemon(server._path, "echo", junk="x" * 3000)
+    who = f"uid {os.getuid()} (pid {os.getpid()})"
+    first, second, third = [record.getMessage() for record in audited.records if record.name == "copytool.audit"]
+    assert first == f"{who} asked for echo ratio=5 text=two\\nlines: done"
+    assert second == f"{who} asked for refuse count=9: count: 9 is too many"
+    assert len(third) < 300

@@ -14,6 +14,7 @@ from copytool.mirror.counters import EngineCounters
 SETTINGS = copy_settings(
     parse_arguments(["copy", "-x", "1-10.0.0.1:1", "-s", "10.0.0.2,10.0.0.3", "-c", "10.9.0.x"])[1]
 )
+STEERING = {"paused": False, "ratio_percent": 5.0, "ratio_goal_percent": 5.0, "copies": 1}
 UP = {"state": "established", "reason": "", "connects": 1, "version": "1"}
 LINKS = [{"peer": f"10.0.0.{n}:36524", **UP} for n in (2, 3)]
 
@@ -24,7 +25,8 @@ def _worker(seen: int) -> dict[str, Any]:
     counters.outcomes["mirrored"] = seen
     counters.undelivered["target_reset"] = seen
     return {
-        "role": "copy", "version": "1", "flavour": "pure", **counters.to_json(0, seen), "link": copy.deepcopy(LINKS),
+        "role": "copy", "version": "1", "flavour": "pure", "dry_run": False,
+        "steering": {**STEERING, "captured_percent": 5.0}, **counters.to_json(0, seen), "link": copy.deepcopy(LINKS),
         "capture": {"packets": 10 * seen, "drops": 0, "problems": {}},
         "send": {"errors": {"EPERM": seen} if seen > 3 else {}, "unreachable": {}},
         "internal_errors": 0, "cpu_s": 1.25, "imbalance": [],
@@ -33,8 +35,8 @@ def _worker(seen: int) -> dict[str, Any]:
 
 def test_counters_are_added() -> None:
     """Every number is the sum, also one that only one of them has."""
-    total = add_up(SETTINGS, {1: _worker(3), 2: _worker(4)})
-    alone = add_up(SETTINGS, {1: _worker(7)})
+    total = add_up(SETTINGS, STEERING, {1: _worker(3), 2: _worker(4)})
+    alone = add_up(SETTINGS, STEERING, {1: _worker(7)})
     assert total["send"].pop("errors") == {"EPERM": 4}
     alone["send"].pop("errors")
     assert total.pop("cpu_s") == 2.5 and alone.pop("cpu_s") == 1.25
@@ -50,7 +52,7 @@ def test_texts_name_the_worker() -> None:
     second["imbalance"] = ["seen == sum(outcomes): 1 != 2"]
     second["link"][1] |= {"state": "closed", "reason": "Connection refused"}
     second["send"]["unreachable"] = {"10.0.0.1": "no route"}
-    total = add_up(SETTINGS, {1: first, 2: second})
+    total = add_up(SETTINGS, STEERING, {1: first, 2: second})
     assert total["imbalance"] == ["worker 2: seen == sum(outcomes): 1 != 2"]
     assert [link["state"] for link in total["link"]] == ["established", "closed"]
     assert total["link"][1]["reason"] == "worker 2: Connection refused"
@@ -59,7 +61,7 @@ def test_texts_name_the_worker() -> None:
 
 def test_without_any_answer() -> None:
     """There is a status all the same, of zeros, and it can be printed."""
-    total = add_up(SETTINGS, {})
+    total = add_up(SETTINGS, STEERING, {})
     assert total["sessions"]["seen"] == 0
     assert [link["reason"] for link in total["link"]] == ["no worker answers"] * 2
     total["workers"] = [

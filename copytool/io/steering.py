@@ -1,0 +1,123 @@
+"""What may be changed of a copy while it runs: pause, ratio, copies.
+
+A change holds for connections that come from then on; sessions that are open go on as they are. The kernel's filter
+follows: it must show the data of every connection that is mirrored, also of those that would be left out by now. So it
+is widened a moment before a higher ratio holds, in which what was captured by the old one is taken in, and narrowed
+once no connection that needs it is left.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import HostError
+from ..mirror.engine import Engine
+from .control import Command
+from .ramp import Ramp
+from .steering_requests import read_copies, read_ratio
+
+__all__ = ["WIDEN_S", "Steering"]
+
+WIDEN_S = 1.0
+"""From the wider filter until a higher ratio holds: more than a ring can hold back without loss."""
+
+_log = logging.getLogger(__name__)
+
+_STEP_S = 1.0
+_NARROW_S = 10.0
+_NEVER = float("inf")
+
+
+class Steering:
+    """Carries out control commands on one engine. A service of the loop.
+
+    show: makes the kernel show the data of a share of the connections, in per cent; raises OSError if it cannot.
+    """
+
+    def __init__(self, engine: Engine, show: Callable[[float], None], now: float) -> None:
+        self._engine = engine
+        self._admission = engine.admission
+        self._show = show
+        self._shown_percent = engine.admission.ratio_percent
+        self._may_narrow = True
+        self._is_widened = False
+        self._lowered_at = now
+        self._ramp = Ramp(self._shown_percent, self._shown_percent, now)
+        self._due_at = _NEVER
+
+    def commands(self, clock: Callable[[], float]) -> dict[str, Command]:
+        """Return the control commands by name."""
+        return {
+            "pause": lambda _request: self._pause(True),
+            "resume": lambda _request: self._pause(False),
+            "ratio": lambda request: self._go_to(*read_ratio(request), clock()),
+            "copies": lambda request: self._set_copies(read_copies(request)),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Return what holds now, as JSON-able data."""
+        return {
+            "paused": self._admission.paused,
+            "ratio_percent": self._admission.ratio_percent,
+            "ratio_goal_percent": self._ramp.goal,
+            "captured_percent": self._shown_percent,
+            "copies": self._admission.copies,
+        }
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._due_at
+
+    def handle_timer(self, now: float) -> None:
+        """Go on with a ramp; narrow the kernel's filter when nothing needs a wider one."""
+        share = self._ramp.at(now)
+        if share < self._admission.ratio_percent:
+            self._lowered_at = now
+        if share > self._admission.ratio_percent and self._is_widened:
+            self._is_widened = False
+            self._engine.forget_left_out()
+        if share != self._admission.ratio_percent:
+            self._admission.set_ratio(share)
+        if self._ramp.rest_s(now):
+            self._due_at = now + _STEP_S
+            return
+        if self._is_too_wide() and not self._engine.is_any_left_out(self._lowered_at):
+            self._narrow()
+        self._due_at = now + _NARROW_S if self._is_too_wide() else _NEVER
+
+    def _go_to(self, percent: float, ramp_s: float, now: float) -> dict[str, Any]:
+        """Mirror another share of the connections, at once or step by step."""
+        begins_at = now
+        if percent > self._shown_percent:
+            try:
+                self._show(percent)
+            except OSError as error:
+                raise HostError(f"the kernel refuses a filter for {percent:g} per cent: {error.strerror}") from None
+            self._shown_percent = percent
+            self._is_widened = True
+            begins_at += WIDEN_S
+        self._may_narrow = True
+        self._ramp = Ramp(self._admission.ratio_percent, percent, begins_at, ramp_s)
+        self.handle_timer(now)
+        return self.status()
+
+    def _is_too_wide(self) -> bool:
+        return self._may_narrow and self._shown_percent > self._ramp.goal
+
+    def _narrow(self) -> None:
+        try:
+            self._show(self._ramp.goal)
+            self._shown_percent = self._ramp.goal
+        except OSError as error:  # what is shown too much costs something, and loses nothing
+            self._may_narrow = False
+            _log.warning("the kernel refuses a filter for %g per cent: %s", self._ramp.goal, error.strerror)
+
+    def _pause(self, paused: bool) -> dict[str, Any]:
+        self._admission.paused = paused
+        return self.status()
+
+    def _set_copies(self, copies: int) -> dict[str, Any]:
+        self._admission.copies = copies
+        return self.status()
