@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -75,8 +76,10 @@ class NextHopTable:
         self._problems: dict[bytes, _Problem] = {}
         self.local_addresses: frozenset[bytes] = frozenset()
         self._refresh_at = now
+        self._steps: Iterator[None] | None = None
         self._netlink = IPRoute()
-        self.handle_timer(now)
+        while self._refresh_at <= now:
+            self.handle_timer(now)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -88,16 +91,23 @@ class NextHopTable:
         return self._refresh_at
 
     def handle_timer(self, now: float) -> None:
-        """Look everything up again if it is time."""
+        """Look everything up again if it is time: one question to the kernel, then the rest when called again at once.
+
+        Each takes a millisecond, in which the mirror waits.
+        """
         if now < self._refresh_at:
             return
         self._refresh_at = now + _REFRESH_S  # first: a failure below must not call us again at once
-        self._refresh_addresses()
-        for target in self._targets:
-            self._refresh(target, now)
-        if self._problems:
-            self._refresh_at = now + _RETRY_S
-        self._on_refresh(self)
+        steps, self._steps = self._steps or self._refresh_all(now), None
+        try:
+            next(steps)
+        except StopIteration:
+            if self._problems:
+                self._refresh_at = now + _RETRY_S
+            self._on_refresh(self)
+        else:
+            self._steps = steps
+            self._refresh_at = now
 
     def expedite(self, now: float) -> None:
         """A send failed: look again soon."""
@@ -107,14 +117,20 @@ class NextHopTable:
         """Close the netlink socket."""
         self._netlink.close()
 
+    def _refresh_all(self, now: float) -> Iterator[None]:
+        self._refresh_addresses()
+        for target in self._targets:
+            yield
+            yield from self._refresh(target, now)
+
     def _refresh_addresses(self) -> None:
         entries = [entry.get_attr("IFA_LOCAL") or entry.get_attr("IFA_ADDRESS") for entry in self._netlink.get_addr()]
         self.local_addresses = frozenset(ip_address(text).packed for text in entries if text)
 
-    def _refresh(self, target: bytes, now: float) -> None:
+    def _refresh(self, target: bytes, now: float) -> Iterator[None]:
         try:
-            hop, problem = self._look_up(target)
-        except (NetlinkError, OSError, StopIteration) as error:
+            hop, problem = yield from self._look_up(target)
+        except (NetlinkError, OSError) as error:
             hop, problem = None, f"no route ({_reason(error)})"
         if hop is None:
             self.hops.pop(target, None)
@@ -135,11 +151,12 @@ class NextHopTable:
             logged = problem
         self._problems[target] = _Problem(problem, since, logged)
 
-    def _look_up(self, target: bytes) -> tuple[NextHop | None, str]:
+    def _look_up(self, target: bytes) -> Generator[None, None, tuple[NextHop | None, str]]:
         family = socket.AF_INET if len(target) == 4 else socket.AF_INET6
-        route = next(iter(self._netlink.route("get", dst=format_address(target), family=family)))
+        route = _first(self._netlink.route("get", dst=format_address(target), family=family))
         index = route.get_attr("RTA_OIF")
-        link = next(iter(self._netlink.get_links(index)))
+        yield
+        link = _first(self._netlink.get_links(index))
         name = str(link.get_attr("IFLA_IFNAME"))
         mtu = _route_mtu(route) or int(link.get_attr("IFLA_MTU"))
         if route["type"] == _RTN_LOCAL:
@@ -147,6 +164,7 @@ class NextHopTable:
         if link["ifi_type"] != _ARPHRD_ETHER:
             return NextHop(name, b"", mtu), ""
         gateway = _gateway(route) or format_address(target)
+        yield
         address = self._neighbour(gateway, index, family)
         if address is None:
             return None, f"next hop {gateway} does not answer on {name}; check the address, the cable, the VLAN"
@@ -172,6 +190,12 @@ class NextHopTable:
         if entry is None or not state & _NUD_USABLE:
             return None
         return bytes.fromhex(str(entry.get_attr("NDA_LLADDR")).replace(":", ""))
+
+
+def _first(answers: Iterable[Any]) -> Any:
+    for answer in answers:
+        return answer
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _gateway(route: Any) -> str | None:
