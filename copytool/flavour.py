@@ -33,6 +33,7 @@ COMPILED = (
     "copytool.mirror.events",
     "copytool.mirror.habits",
     "copytool.mirror.handshakes",
+    "copytool.mirror.histogram",
     "copytool.mirror.mapping",
     "copytool.mirror.path",
     "copytool.mirror.release",

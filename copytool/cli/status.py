@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError, HostError
 from ..io.control import ask_daemon, default_control_socket
+from ..mirror.histogram import quantile
 from ..mirror.outcome import OUTCOMES
 
 __all__ = ["format_sessions", "format_status", "format_steering", "print_status", "print_text"]
@@ -121,9 +122,22 @@ def _copy_lines(status: dict[str, Any]) -> list[str]:
         f"  turns        {mirror['turns_answered']:,} answered alike, {mirror['turns_quiet']:,} by silence, "
         f"{mirror['turns_held']:,} by hold limit",
     ]
+    lines += _duration_lines("lag", status["lag"], "from capture to release to the target")
+    lines += _duration_lines("answers", status["answer_time"], "until the target begins to answer")
     lines += [f"  UNREACHABLE  {target}: {reason}" for target, reason in status["send"]["unreachable"].items()]
     lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
     return lines
+
+
+def _duration_lines(title: str, histogram: dict[str, Any], what: str) -> list[str]:
+    if not histogram["count"]:
+        return []
+    half, most = (_milliseconds(quantile(histogram, share)) for share in (0.5, 0.99))
+    return [f"  {title:<12} {half} for half of them, {most} for 99 %: {what}"]
+
+
+def _milliseconds(bound_s: float) -> str:
+    return "over 26 s" if bound_s == float("inf") else f"under {1000 * bound_s:,.3g} ms"
 
 
 def _worker_line(worker: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ cdef class CopyPath:
     cpdef handle_timer(self, double now)
     cpdef look_after_rings(self, double now)
 
-    @cython.locals(blocks=int, limit=int)
+    @cython.locals(blocks=int, limit=int, wall_clock_ahead_s=double)
     cpdef receive_packets(self, BlockRing ring, double now)
 
     cpdef receive_records(self, list bodies, double now)

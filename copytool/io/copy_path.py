@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 from ..mirror.engine import Engine
@@ -86,11 +87,12 @@ class CopyPath:
 
     def receive_packets(self, ring: BlockRing, now: float) -> None:
         """Take in what waits in a ring, and send what follows from it."""
+        wall_clock_ahead_s = time.time() - now
         blocks = 0
         limit = _BLOCKS_AT_ONCE
         while blocks < limit and ring.has_packets():
             blocks += 1
-            ring.feed(self._engine, now, self._on_failure)
+            ring.feed(self._engine, now, self._on_failure, wall_clock_ahead_s)
             if blocks == limit < _BLOCKS_AT_MOST and ring.is_filling_up():
                 limit += _BLOCKS_AT_ONCE
         if not blocks:

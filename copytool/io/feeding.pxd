@@ -10,10 +10,15 @@ cdef unsigned int _STATUS_KERNEL
 cdef unsigned int _STATUS_USER
 cdef unsigned int _STATUS_CHECKED
 cdef int _PACKET_HOST
+cdef double _OLDEST_S
 
 
-@cython.locals(count=Py_ssize_t, offset=Py_ssize_t, captured=Py_ssize_t, start=Py_ssize_t, is_checked=bint)
-cpdef feed_block(unsigned char[::1] view, Py_ssize_t base, Engine engine, double now, on_failure)
+@cython.locals(
+    count=Py_ssize_t, offset=Py_ssize_t, captured=Py_ssize_t, start=Py_ssize_t, is_checked=bint, captured_at=double
+)
+cpdef feed_block(
+    unsigned char[::1] view, Py_ssize_t base, Engine engine, double now, on_failure, double wall_clock_ahead_s=*
+)
 
 
 @cython.locals(frames=Py_ssize_t, offset=Py_ssize_t, status="unsigned int", captured=Py_ssize_t, start=Py_ssize_t)

@@ -19,13 +19,22 @@ STATUS_USER = 1
 _STATUS_KERNEL = STATUS_KERNEL
 _STATUS_USER = STATUS_USER
 _STATUS_CHECKED = 1 << 3 | 1 << 7  # checksums not there yet, as of local senders, or found valid
+_OLDEST_S = 60.0
 _PACKET_HOST = 0  # type of what is addressed to this host
 
 
-def feed_block(view: memoryview, base: int, engine: Engine, now: float, on_failure: Callable[[], None]) -> None:
+def feed_block(
+    view: memoryview,
+    base: int,
+    engine: Engine,
+    now: float,
+    on_failure: Callable[[], None],
+    wall_clock_ahead_s: float = 0.0,
+) -> None:
     """Give the engine the packets of the TPACKET_V3 block at offset `base` that are addressed to this host.
 
-    on_failure is called in an exception handler: a bug may cost a packet, not the rest of the block.
+    wall_clock_ahead_s: what the kernel's timestamps show more than `now`'s clock. on_failure is called in an exception
+    handler: a bug may cost a packet, not the rest of the block.
     """
     count = octets.native32(view, base + 12)
     offset = base + octets.native32(view, base + 16)
@@ -35,8 +44,12 @@ def feed_block(view: memoryview, base: int, engine: Engine, now: float, on_failu
             captured = octets.native32(view, offset + 12)
             is_checked = octets.native32(view, offset + 20) & _STATUS_CHECKED != 0
             start = offset + octets.native16(view, offset + 26)  # tp_net
+            captured_at = octets.native32(view, offset + 4) + octets.native32(view, offset + 8) * 1e-9
+            captured_at -= wall_clock_ahead_s
+            if captured_at < now - _OLDEST_S:  # the wall clock was set
+                captured_at = now
             try:
-                engine.receive_segment(view, now, is_checked, start, captured)
+                engine.receive_segment(view, now, is_checked, start, captured, captured_at)
             except Exception:
                 on_failure()
         offset += octets.native32(view, offset)

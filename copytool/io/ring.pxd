@@ -35,7 +35,7 @@ cdef class BlockRing(CaptureRing):
     cdef bint _is_filled(self, Py_ssize_t block) except -1
 
     @cython.locals(base=Py_ssize_t)
-    cpdef feed(self, Engine engine, double now, on_failure)
+    cpdef feed(self, Engine engine, double now, on_failure, double wall_clock_ahead_s)
 
 
 cdef class FrameRing(CaptureRing):

@@ -213,14 +213,14 @@ class BlockRing(CaptureRing):
     def _is_filled(self, block: int) -> bool:
         return bool(octets.load_status(self._view, block * self._block_bytes + 8) & STATUS_USER)
 
-    def feed(self, engine: Engine, now: float, on_failure: Callable[[], None]) -> None:
-        """Give the engine the packets of one block; has_packets() has said that there is one."""
+    def feed(self, engine: Engine, now: float, on_failure: Callable[[], None], wall_clock_ahead_s: float) -> None:
+        """Give the engine the packets of one block; has_packets() has said that there is one. See feed_block()."""
         view = self._view
         base = self._current * self._block_bytes
         if octets.load_status(view, base + 8) & _STATUS_LOSING:
             self.losing = True
         try:
-            feed_block(view, base, engine, now, on_failure)
+            feed_block(view, base, engine, now, on_failure, wall_clock_ahead_s)
         finally:  # also when it fails: the same packets would come up for ever
             octets.store_status(view, base + 8, STATUS_KERNEL)
             self._current = (self._current + 1) % self._blocks

@@ -3,6 +3,7 @@
 cimport cython
 
 from .emitter cimport SenderCounters
+from .histogram cimport Histogram
 from .release cimport ReleaseCounters
 
 cdef long long _PIECE_BYTES
@@ -20,6 +21,7 @@ cdef class EngineCounters:
     cdef public dict ignored
     cdef public long long ignored_total
     cdef public long long joined
+    cdef readonly Histogram lag
     cdef public dict outcomes
     cdef public long long pieces
     cdef public long long queued

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..wire.segment import DROP_REASONS
 from .emitter import SenderCounters
+from .histogram import Histogram
 from .outcome import ACTIVE, OUTCOMES
 from .release import ReleaseCounters
 
@@ -28,7 +29,7 @@ class EngineCounters:
     and per session (`queued` == `delivered` + buffered + sum(`undelivered`)), where held and buffered are
     gauges of the moment. Of `ignored`, `sampled_out` and `filtered` are what came up of such sessions nevertheless: the
     kernel's filter keeps their octets from being captured. `pieces` is how many pieces the buffered octets that wait
-    for release are in.
+    for release are in. `lag`: from the capture of octets to their release to the target.
     """
 
     __slots__ = (
@@ -42,6 +43,7 @@ class EngineCounters:
         "ignored",
         "ignored_total",
         "joined",
+        "lag",
         "outcomes",
         "pieces",
         "queued",
@@ -73,6 +75,7 @@ class EngineCounters:
         self.undelivered_total = 0
         self.responses = 0
         self.unknown_responses = 0
+        self.lag = Histogram()
         self.sender = SenderCounters()
         self.release = ReleaseCounters()
 
@@ -126,6 +129,8 @@ class EngineCounters:
                 "buffered": buffered,
                 "undelivered": {word: count for word, count in self.undelivered.items() if count},
             },
+            "lag": self.lag.to_json(),
+            "answer_time": self.release.answer_time.to_json(),
             "packets": {"captured": self.client_packets, "dropped": dict(self.dropped)},
             "mirror": {
                 "packets_sent": self.sender.packets,

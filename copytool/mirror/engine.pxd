@@ -61,6 +61,7 @@ cdef class Engine:
         bint is_checked=*,
         Py_ssize_t start=*,
         Py_ssize_t size=*,
+        double captured_at=*,
     )
 
     @cython.locals(record=ResponseRecord, at=Py_ssize_t)

@@ -81,12 +81,18 @@ class Engine:
     # -- in -------------------------------------------------------------------------------------------------
 
     def receive_segment(
-        self, buffer: octets.Buffer, now: float, is_checked: bool = False, start: int = 0, size: int = -1
+        self,
+        buffer: octets.Buffer,
+        now: float,
+        is_checked: bool = False,
+        start: int = 0,
+        size: int = -1,
+        captured_at: float = NEVER,
     ) -> None:
         """Take in one captured packet of `size` octets (-1: all), whose IP header is at `start` of the buffer.
 
         is_checked: whether the kernel, or the sender, has answered for its checksums. The online host drops what has
-        wrong ones, and reads what the client sends again instead.
+        wrong ones, and reads what the client sends again instead. captured_at: when, if not only now.
         """
         counters = self.counters
         counters.client_packets += 1
@@ -95,6 +101,7 @@ class Engine:
         if reason:
             counters.dropped[DROP_REASONS[reason]] += 1
             return
+        segment.captured_at = now if captured_at > now else captured_at
         connection = self._connections.get(segment.key)
         if connection is None or segment.flags & SYN or segment.key in self._handshakes:
             connection = self._receive_unusual(connection, buffer, now, is_checked)
@@ -374,6 +381,7 @@ class Engine:
         connection = self._open(key, target, syn, now)
         if connection is not None and syn.captured_len:  # TCP Fast Open
             self.counters.captured += syn.captured_len
+            syn.captured_at = self._segment.captured_at
             connection.receive(syn, handshakes.packet, now)
         return connection
 

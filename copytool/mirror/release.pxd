@@ -4,6 +4,7 @@ cimport cython
 
 from .config cimport MirrorConfig
 from .habits cimport TargetHabits
+from .histogram cimport Histogram
 
 cdef double NEVER
 cdef double _QUIET_GAPS
@@ -15,6 +16,7 @@ cdef int _SHORTER
 
 @cython.final
 cdef class ReleaseCounters:
+    cdef readonly Histogram answer_time
     cdef public long long answered
     cdef public long long held
     cdef public long long quiet

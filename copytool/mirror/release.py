@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from .config import MirrorConfig
 from .habits import TargetHabits
+from .histogram import Histogram
 from .timers import NEVER
 
 __all__ = ["ReleaseCounters", "ReleaseRule"]
@@ -42,11 +43,12 @@ _SHORTER = 3
 
 
 class ReleaseCounters:
-    """How turns were released, over all sessions of an engine."""
+    """How turns were released, over all sessions of an engine, and how long the target took to begin its answers."""
 
-    __slots__ = ("answered", "held", "quiet")
+    __slots__ = ("answer_time", "answered", "held", "quiet")
 
     def __init__(self) -> None:
+        self.answer_time = Histogram()
         self.answered = 0
         self.quiet = 0
         self.held = 0
@@ -113,6 +115,7 @@ class ReleaseRule:
         elif self._released_at < now:
             self._began_at = now
             self._habits.note_thought(now - self._released_at, now)
+            self._counters.answer_time.note(now - self._released_at)
         self._received = received
         self._answered_at = now
 

@@ -7,6 +7,7 @@ from .asleep cimport Asleep, Awake
 from .common cimport Common
 from .config cimport MirrorConfig
 from .counters cimport EngineCounters
+from .histogram cimport Histogram
 from .release cimport ReleaseRule
 from .responses cimport ResponseSide
 from .sender cimport Sender
@@ -105,6 +106,8 @@ cdef class Session(Timed):
         octets=bytes,
         seen="long long",
         marks=int,
+        captured_at=double,
+        lag=Histogram,
     )
     cdef bint _release_pending(self, list pending, Awake awake, double now) except *
 

@@ -210,11 +210,11 @@ class Session(Timed):
 
     def _joins_last(self, pending: list[Piece], piece: Piece) -> bool:
         """Append a small piece to the one that waits last, if it was sent with it; return whether it was."""
-        octets, seen, marks = piece
-        last, last_seen, last_marks = pending[-1]
+        octets, seen, marks, _ = piece
+        last, last_seen, last_marks, captured_at = pending[-1]
         if last_seen != seen or len(last) >= _SMALL or last_marks & URGENT:
             return False
-        pending[-1] = (last + octets, seen, marks)
+        pending[-1] = (last + octets, seen, marks, captured_at)
         return True
 
     def finish(self, seen: int) -> None:
@@ -304,11 +304,13 @@ class Session(Timed):
         latest_seen = self.stream.seen
         rtt_s = sender.rtt.unbounded_rto_s()
         idle_since = NEVER if sender.buffered() else self._delivered_at
+        lag = self._common.counters.lag
         released = 0
-        for octets, seen, marks in pending:
+        for octets, seen, marks, captured_at in pending:
             if not rule.may_release(seen, latest_seen, idle_since, rtt_s, now):
                 break
             released += 1
+            lag.note(now - captured_at)
             self.pending_bytes -= len(octets)
             sender.write(octets, (marks & URGENT) != 0)
             rule.in_write = not marks & PUSHED

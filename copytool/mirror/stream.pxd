@@ -35,7 +35,7 @@ cdef class ClientStream:
     cpdef long long missing_bytes(self) noexcept
     cpdef Py_ssize_t held_pieces(self) noexcept
 
-    @cython.locals(seen="long long", pieces=list, length=Py_ssize_t, seq="unsigned int", inside=Py_ssize_t, pushed=bint)
+    @cython.locals(seen="long long", pieces=list, length=Py_ssize_t, seq="unsigned int", inside=Py_ssize_t, pushed=bint, marks=int)
     cpdef list receive(self, Segment segment, const unsigned char[::1] buffer)
 
     cpdef note_sent(self, unsigned int end)
@@ -53,11 +53,12 @@ cdef class ClientStream:
         Py_ssize_t size,
         long long seen,
         int marks,
+        double at,
         list pieces,
     )
 
     @cython.locals(held_seq="unsigned int", held=bytes, held_seen="long long", held_marks=int, ahead="long long")
-    cdef _deliver_held(self, list waiting, list pieces)
+    cdef _deliver_held(self, list waiting, double at, list pieces)
 
     @cython.locals(size="long long")
-    cdef _deliver(self, bytes data, long long seen, int marks, list pieces)
+    cdef _deliver(self, bytes data, long long seen, int marks, double at, list pieces)

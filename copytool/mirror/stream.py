@@ -21,8 +21,9 @@ URGENT = 1
 PUSHED = 2
 """Mark of a piece that ends what the client had to send (RFC 9293, section 3.9.1.2)."""
 
-Piece = tuple[bytes, int, int]
-"""(octets, response octets the client had seen when it sent them, marks)"""
+Piece = tuple[bytes, int, int, float]
+"""(octets, response octets the client had seen when it sent them, marks, when they were captured or the gap before them
+was closed)"""
 
 MAX_HELD_PIECES = 4096
 """Out-of-order pieces held; a client that sends only every second octet cannot make insertion slow or memory grow."""
@@ -107,7 +108,8 @@ class ClientStream:
             length = inside
         if length:
             pushed = segment.flags & (PSH | FIN) != 0 or segment.payload_len < _FULL_SEGMENT
-            self._insert(seq, buffer, segment.payload_start, length, seen, _PUSHED if pushed else 0, pieces)
+            marks = _PUSHED if pushed else 0
+            self._insert(seq, buffer, segment.payload_start, length, seen, marks, segment.captured_at, pieces)
         if self._fin_seq == self.next_seq:
             self.finished = True
         return pieces
@@ -155,7 +157,15 @@ class ClientStream:
         return max(self.seen + newer, 0)
 
     def _insert(
-        self, seq: int, buffer: octets.Buffer, start: int, size: int, seen: int, marks: int, pieces: list[Piece]
+        self,
+        seq: int,
+        buffer: octets.Buffer,
+        start: int,
+        size: int,
+        seen: int,
+        marks: int,
+        at: float,
+        pieces: list[Piece],
     ) -> None:
         ahead = serial.seq_diff(seq, self.next_seq)
         if ahead > 0:
@@ -165,11 +175,11 @@ class ClientStream:
             self.duplicate_bytes += size
             return
         self.duplicate_bytes -= ahead
-        self._deliver(octets.take(buffer, start - ahead, start + size), seen, marks, pieces)
+        self._deliver(octets.take(buffer, start - ahead, start + size), seen, marks, at, pieces)
         if self._held is not None:
-            self._deliver_held(self._held, pieces)
+            self._deliver_held(self._held, at, pieces)
 
-    def _deliver_held(self, waiting: list[tuple[int, bytes, int, int]], pieces: list[Piece]) -> None:
+    def _deliver_held(self, waiting: list[tuple[int, bytes, int, int]], at: float, pieces: list[Piece]) -> None:
         while waiting:
             held_seq, held, held_seen, held_marks = waiting[0]
             ahead = serial.seq_diff(held_seq, self.next_seq)
@@ -181,21 +191,21 @@ class ClientStream:
                 self.duplicate_bytes += len(held)
             else:
                 self.duplicate_bytes -= ahead
-                self._deliver(held[-ahead:], held_seen, held_marks, pieces)
+                self._deliver(held[-ahead:], held_seen, held_marks, at, pieces)
         self._held = None
 
-    def _deliver(self, data: bytes, seen: int, marks: int, pieces: list[Piece]) -> None:
+    def _deliver(self, data: bytes, seen: int, marks: int, at: float, pieces: list[Piece]) -> None:
         """Append in-order octets to `pieces`, cut behind the urgent one."""
         if self._urgent_end >= 0:
             size = serial.seq_diff(self._urgent_end, self.next_seq)
             if size <= len(data):
                 self._urgent_end = -1
                 self.next_seq = serial.seq_add(self.next_seq, size)
-                pieces.append((data[:size], seen, _URGENT | _PUSHED))
+                pieces.append((data[:size], seen, _URGENT | _PUSHED, at))
                 data = data[size:]
         if data:
             self.next_seq = serial.seq_add(self.next_seq, len(data))
-            pieces.append((data, seen, marks))
+            pieces.append((data, seen, marks, at))
 
     def _hold(self, seq: int, payload: bytes, seen: int, marks: int) -> None:
         """Keep a piece from behind a hole, sorted by sequence number; drop what is already held."""

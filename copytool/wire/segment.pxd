@@ -40,6 +40,7 @@ cdef class Segment:
     cdef public Py_ssize_t payload_start
     cdef public Py_ssize_t payload_len
     cdef public Py_ssize_t captured_len
+    cdef public double captured_at
 
 
 @cython.locals(held=Py_ssize_t, version=int)

@@ -54,6 +54,7 @@ class Segment:
 
     __slots__ = (
         "ack",
+        "captured_at",
         "captured_len",
         "flags",
         "ip_start",
@@ -80,6 +81,7 @@ class Segment:
         self.payload_start = 0
         self.payload_len = 0
         self.captured_len = 0
+        self.captured_at = 0.0
         self.mss = 0
         self.window_scale = -1
 

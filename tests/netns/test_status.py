@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from copytool.mirror.histogram import quantile
+
 from .hosts import COPY, COPYTOOL, INTERCEPT, SESSION_DRIVER, Host, Network, wait_until
 
 
@@ -107,4 +109,19 @@ def test_intercept_says_that_it_has_no_list(network: Network) -> None:
     done = network.assistant.run(*words, check=False)
     assert (done.returncode, done.stdout) == (3, "")
     reason = "intercept keeps no list of sessions; ask copy, on the online host"
-    assert done.stderr == f"copytool: no sessions from {network.assistant.control_socket}: {reason}\n"
+    assert done.stderr == f"copytool: sessions refused by {network.assistant.control_socket}: {reason}\n"
+
+
+def test_lag_and_answer_times_are_shown(network: Network) -> None:
+    """They come from the kernel's timestamps: a mirror that keeps up is late by little."""
+    network.start_mirror()
+    assert network.drive("--sessions", 100)["errors"] == []
+    network.wait_for_sessions("target", 100)
+    status = network.online.status()
+    assert status["lag"]["count"] >= 100
+    assert status["answer_time"]["count"] >= 100
+    assert quantile(status["lag"], 0.5) < 0.1
+    assert status["lag"]["sum_s"] > 0
+    shown = network.online.run(*network.online.copytool("status")).stdout
+    assert " for half of them, under " in shown
+    assert shown.count("for 99 %: from capture to release to the target") == 1

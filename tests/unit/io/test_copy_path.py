@@ -29,7 +29,7 @@ class Ring(BlockRing):
     def is_filling_up(self) -> bool:
         return self.waiting > self.many
 
-    def feed(self, _engine: Engine, _now: float, _on_failure: Callable[[], None]) -> None:
+    def feed(self, _engine: Engine, _now: float, _on_failure: Callable[[], None], _ahead_s: float) -> None:
         self.waiting -= 1
         self.fed += 1
 

@@ -15,7 +15,9 @@ from copytool.mirror.config import MirrorConfig
 from copytool.mirror.engine import Engine
 from copytool.mirror.mapping import ClientNetwork
 from copytool.wire.build import build_segment
-from copytool.wire.segment import ACK
+from copytool.wire.segment import ACK, PSH
+
+from ..mirror.playbook import ONLINE_ISN, PORT, Scene
 
 CLIENT, ONLINE, TARGET = bytes((10, 9, 0, 1)), bytes((192, 168, 50, 10)), bytes((192, 168, 50, 101))
 MIRROR = bytes((192, 168, 60, 1))
@@ -49,6 +51,28 @@ def block(*packets: tuple[bytes, int, int], base: int = 0) -> memoryview:
 def fail() -> None:
     """Make an exception in the engine one of the test."""
     raise
+
+
+@pytest.mark.parametrize(
+    ("now", "stamp", "lag_s"),
+    [
+        (100.0, (1_800_000_099, 750_000_000), 0.25),
+        (100.0, (1_800_000_100, 500_000_000), 0.0),  # the wall clock was set back
+        (100.0, (1_700_000_000, 0), 0.0),  # or forward
+    ],
+)
+def test_the_kernels_timestamps_say_how_late_a_request_is(now: float, stamp: tuple[int, int], lag_s: float) -> None:
+    """They are of the wall clock, which may be set at any time; the rest of copy goes by another one."""
+    scene = Scene()
+    client, _target = scene.opened()
+    ends = (client.address, ONLINE, client.port, PORT)
+    packet = build_segment(*ends, client.isn + 1, ONLINE_ISN + 1, ACK | PSH, 9, b"", b"abc")
+    memory = bytearray(block((packet, HOST, CHECKSUM_VALID)))
+    struct.pack_into("=II", memory, 48 + 4, *stamp)
+    feed_block(memoryview(memory), 0, scene.engine, now, fail, 1_800_000_000.0)
+    scene.engine.packets_to_send(now)
+    assert scene.engine.counters.lag.to_json()["sum_s"] == pytest.approx(lag_s)
+    assert scene.engine.counters.lag.count == 1
 
 
 @pytest.mark.parametrize("base", [0, 4096])

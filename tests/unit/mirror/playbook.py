@@ -68,6 +68,16 @@ class Client:
         self.scene.collect()
         return self
 
+    def segment_at(self, captured_at: float, payload: bytes) -> Client:
+        """The next octets of its stream, which the kernel had captured by then."""
+        seq, ack = (self.isn + 1 + self.position) & SEQ_MASK, (ONLINE_ISN + 1) & SEQ_MASK
+        ends = (self.address, ONLINE, self.port, PORT)
+        packet = memoryview(build_segment(*ends, seq, ack, ACK | PSH, WINDOW, b"", payload))
+        self.scene.engine.receive_segment(packet, self.scene.now, captured_at=captured_at)
+        self.position += len(payload)
+        self.scene.collect()
+        return self
+
     def syn(self, mss: int = 1460, window_scale: int = 7) -> Client:
         """The client opens, with these options."""
         return self.segment(SYN, -1, options=build_options(mss, window_scale))

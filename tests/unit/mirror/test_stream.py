@@ -45,7 +45,7 @@ class Captured:
     @property
     def octets(self) -> bytes:
         """Everything delivered so far."""
-        return b"".join(octets for octets, _, _ in self.pieces)
+        return b"".join(octets for octets, _, _, _ in self.pieces)
 
     @property
     def accounted(self) -> int:
@@ -216,7 +216,7 @@ def test_held_pieces_sent_again_are_not_held_twice() -> None:
 
 def seen_of(captured: Captured) -> list[int]:
     """Return the `seen` of each piece."""
-    return [seen for _, seen, _ in captured.pieces]
+    return [seen for _, seen, _, _ in captured.pieces]
 
 
 def test_seen_counts_from_the_first_acknowledgement() -> None:
@@ -246,7 +246,7 @@ def test_seen_belongs_to_the_segment_not_to_its_arrival() -> None:
     captured.feed(0)
     captured.feed(3, b"two", seen=100)
     captured.feed(0, b"one", seen=0)
-    assert captured.pieces == [(b"one", 0, PUSHED), (b"two", 100, PUSHED)]
+    assert captured.pieces == [(b"one", 0, PUSHED, 0.0), (b"two", 100, PUSHED, 0.0)]
     assert captured.stream.seen == 100
 
 
@@ -299,7 +299,7 @@ def test_a_fin_that_was_not_captured_is_a_hole() -> None:
 
 def marks(captured: Captured) -> list[tuple[bytes, bool]]:
     """Return the pieces without what the client had seen."""
-    return [(octets, bool(marks & URGENT)) for octets, _, marks in captured.pieces]
+    return [(octets, bool(marks & URGENT)) for octets, _, marks, _ in captured.pieces]
 
 
 def test_pieces_end_behind_urgent_octets() -> None:
@@ -349,7 +349,7 @@ def test_a_write_ends_where_the_client_says_or_stops() -> None:
     captured.feed(2000, bytes(1000))
     captured.feed(4000, bytes(10))
     captured.feed(4010, bytes(1000), ACK | FIN)
-    assert [marks for _, _, marks in captured.pieces] == [0, PUSHED, 0, 0, PUSHED, PUSHED]
+    assert [marks for _, _, marks, _ in captured.pieces] == [0, PUSHED, 0, 0, PUSHED, PUSHED]
 
 
 def test_a_pointer_that_leads_as_far_as_it_can_marks_no_octet_on_the_way() -> None:
