@@ -11,13 +11,19 @@ from typing import Any, NoReturn
 from ..errors import ConfigError
 from ..io.session_log import KEPT_SESSIONS
 from .control import add_control_commands
-from .options import COPY_OPTIONS, INTERCEPT_OPTIONS, Option
+from .options import COPY_OPTIONS, EXPORTER_OPTIONS, INTERCEPT_OPTIONS, Option
 from .values import integer
 from .version import version_text
 
 __all__ = ["COMMANDS", "parse_arguments"]
 
-COMMANDS: dict[str, tuple[Option, ...]] = {"copy": COPY_OPTIONS, "intercept": INTERCEPT_OPTIONS}
+COMMANDS: dict[str, tuple[Option, ...]] = {
+    "copy": COPY_OPTIONS,
+    "intercept": INTERCEPT_OPTIONS,
+    "exporter": EXPORTER_OPTIONS,
+}
+
+_ROLES = ("copy", "intercept")
 
 _EXIT_STATUSES = """\
 exit status:
@@ -79,6 +85,17 @@ systemd it is ignored.
 {_EXIT_STATUSES}"""
 
 
+_EXPORTER_EPILOG = f"""\
+examples:
+  copytool exporter
+  copytool exporter --listen 192.168.50.102:9524
+
+It asks the daemons of this host through their control sockets at each scrape, and runs as root or in their group. In
+Prometheus' configuration: scrape_configs: [{{job_name: copytool, static_configs: [{{targets: ["HOST:9524"]}}]}}]
+The configuration file has a table [exporter] whose keys are the long option names with underscores.
+
+{_EXIT_STATUSES}"""
+
 _STATUS_EPILOG = f"""\
 examples:
   copytool status
@@ -103,6 +120,7 @@ def _parser() -> _Parser:
     for name, summary, epilog in (
         ("copy", "run on the online host: capture what clients send and mirror it", _COPY_EPILOG),
         ("intercept", "run on the assistant host: report the target's response headers to copy", _INTERCEPT_EPILOG),
+        ("exporter", "serve what the daemons of this host count to Prometheus", _EXPORTER_EPILOG),
     ):
         command = commands.add_parser(
             name, help=summary, description=summary, epilog=epilog, formatter_class=kind, allow_abbrev=False
@@ -119,7 +137,7 @@ def _parser() -> _Parser:
 
 
 def _add_status(status: argparse.ArgumentParser) -> None:
-    status.add_argument("role", nargs="?", choices=tuple(COMMANDS), help="which daemon; default: those that run")
+    status.add_argument("role", nargs="?", choices=_ROLES, help="which daemon; default: those that run")
     status.add_argument("--json", action="store_true", help="one JSON object (needs a role if both daemons run)")
     status.add_argument(
         "--sessions", nargs="?", const=KEPT_SESSIONS, type=_session_count, metavar="COUNT",
@@ -130,7 +148,7 @@ def _add_status(status: argparse.ArgumentParser) -> None:
 
 
 def _session_count(text: str) -> int:
-    hint = f"; put it first: copytool status {text} --sessions" if text in COMMANDS else ""
+    hint = f"; put it first: copytool status {text} --sessions" if text in _ROLES else ""
     try:
         return integer(1, KEPT_SESSIONS)(text)
     except ConfigError as error:
@@ -146,6 +164,8 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     shown = option.help
     if option.default is not None:
         text = option.default[0][0] if isinstance(option.default, list) else option.default
+        if isinstance(text, tuple):
+            text = ":".join(map(str, text))
         shown += f" (default {text:g})" if isinstance(text, float) else f" (default {text})"
     action = "append" if option.is_list else "store"
     help_text = shown.replace("%", "%%")

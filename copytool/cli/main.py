@@ -17,6 +17,7 @@ from .arguments import parse_arguments
 from .control import CONTROL_COMMANDS, run_control
 from .daemonise import Background, PidFile, set_up_logging
 from .exit_status import ExitStatus
+from .exporter import run_exporter
 from .status import format_status, print_status
 from .version import version_text
 
@@ -46,6 +47,9 @@ def main(arguments: Sequence[str]) -> ExitStatus:
         command, values = parse_arguments(arguments)
         if command == "status":
             print_status(values)
+            return ExitStatus.OK
+        if command == "exporter":
+            run_exporter(values)
             return ExitStatus.OK
         if command in CONTROL_COMMANDS:
             run_control(command, values)

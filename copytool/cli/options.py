@@ -14,7 +14,7 @@ from ..io.steering_requests import MAX_COPIES
 from ..mirror.config import MirrorConfig
 from . import values
 
-__all__ = ["COPY_OPTIONS", "INTERCEPT_OPTIONS", "Option"]
+__all__ = ["COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS", "Option"]
 
 _DEFAULTS = MirrorConfig()
 _MIB = 1 << 20
@@ -63,12 +63,16 @@ def _log_level(text: str) -> str:
 
 _PORT = values.integer(1, 65535)
 
+_LOGGING = (
+    Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
+    Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info"),
+)
+
 _COMMON = (
     Option("control-socket", "unix socket that `copytool status` and other commands ask", metavar="PATH", parse=_path),
     Option("daemon", "run in the background, with a pid file and a log file", short="d"),
     Option("pid-file", "pid file; with -d /run/copytool/ROLE/pid unless given", "P", "PATH", _path),
-    Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
-    Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info"),
+    *_LOGGING,
 )
 
 COPY_OPTIONS = (
@@ -250,4 +254,18 @@ INTERCEPT_OPTIONS = (
     Option("port", "TCP port to listen on for copies", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
     Option("bind", "address to listen on for copies", "b", "ADDR", values.parse_bind, [("0.0.0.0", 0)]),
     *_COMMON,
+)
+
+EXPORTER_OPTIONS = (
+    Option(
+        "listen",
+        "address and port to serve metrics on",
+        metavar="ADDR:PORT",
+        parse=values.parse_listen,
+        default=("127.0.0.1", 9524),
+    ),
+    Option("allow-public", "also if --listen can be reached from anywhere"),
+    Option("copy-socket", "control socket of copy, if it is not the default one", metavar="PATH", parse=_path),
+    Option("intercept-socket", "control socket of intercept, likewise", metavar="PATH", parse=_path),
+    *_LOGGING,
 )

@@ -20,6 +20,7 @@ __all__ = [
     "parse_client_networks",
     "parse_endpoints",
     "parse_interfaces",
+    "parse_listen",
     "parse_map",
     "parse_networks",
     "parse_workers",
@@ -98,6 +99,19 @@ def parse_bind(text: str) -> list[tuple[str, int]]:
         return [(str(ip_address(text.strip())), 0)]
     except ValueError:
         return parse_endpoints(text)
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Parse `address:port`; an IPv6 address goes in brackets, port 0 takes any that is free."""
+    host, colon, port = text.rpartition(":")
+    try:
+        address = str(ip_address(host.removeprefix("[").removesuffix("]")))
+        number = int(port) if port.isdecimal() else -1
+    except ValueError:
+        number = -1
+    if not colon or not 0 <= number <= 65535:
+        raise ConfigError(f"{text!r} is not address:port, like 127.0.0.1:9524 or [::1]:9524")
+    return address, number
 
 
 def parse_client_networks(text: str) -> ClientNetworks:

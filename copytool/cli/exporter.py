@@ -1,0 +1,41 @@
+"""`copytool exporter`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from .daemonise import set_up_logging
+from .version import version_text
+
+__all__ = ["run_exporter"]
+
+_log = logging.getLogger("copytool")
+
+
+def run_exporter(values: dict[str, Any]) -> None:
+    """Serve metrics until SIGTERM or SIGINT."""
+    # Imported late: nobody else needs Prometheus' client.
+    from ..io.exporter import Exporter
+    from ..io.notify import notify_systemd
+
+    address, port = values["listen"]
+    parsed = ip_address(address)
+    if (parsed.is_unspecified or not parsed.is_private) and not values["allow_public"]:
+        raise ConfigError(f"--listen: {address} may be reached from anywhere; say --allow-public if that is meant")
+    set_up_logging(values["log_file"], values["log_level"])
+    sockets = {role: values[f"{role}_socket"] for role in ("copy", "intercept") if values[f"{role}_socket"]}
+    exporter = Exporter(address, port, {role: Path(path) for role, path in sockets.items()} or None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        notify_systemd("READY=1")
+        _log.info("exporter %s serves metrics on %s port %d", version_text(), address, exporter.port)
+        exporter.serve()
+    except KeyboardInterrupt:
+        _log.info("exporter stopped")
+    finally:
+        exporter.close()

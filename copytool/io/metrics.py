@@ -1,0 +1,128 @@
+"""What the daemons count, as metrics for Prometheus (OpenMetrics names: units and _total at the end).
+
+The figures come from the daemons' status documents: a scrape costs the mirror one question on the control socket, and
+nothing of Prometheus' client is loaded where packets pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ..mirror.histogram import BOUNDS_S
+
+__all__ = ["StatusCollector", "copy_metrics", "intercept_metrics"]
+
+Document = Mapping[str, Any]
+Ask = Callable[[], Mapping[str, Document | None]]
+"""Returns the status document of each daemon of this host by role, None for one that does not answer."""
+
+
+class StatusCollector(Collector):
+    """Asks the daemons at each scrape."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing: a registry would otherwise ask the daemons when the exporter starts."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what each daemon counts, and which of them answer."""
+        documents = self._ask()
+        up = GaugeMetricFamily("copytool_up", "Whether the daemon answers on its control socket.", labels=["role"])
+        for role, document in documents.items():
+            up.add_metric([role], float(document is not None))
+        yield up
+        answering = {role: document for role, document in documents.items() if document is not None}
+        yield from _of_each(answering)
+        if "copy" in answering:
+            yield from copy_metrics(answering["copy"])
+        if "intercept" in answering:
+            yield from intercept_metrics(answering["intercept"])
+
+
+def copy_metrics(status: Document) -> Iterator[Metric]:
+    """Yield the metrics of copy's status document."""
+    outcomes = dict(status["sessions"]["outcomes"])
+    yield _gauge("copytool_active_sessions", "Sessions that are being mirrored.", outcomes.pop("active"))
+    yield _counters("copytool_sessions", "Sessions that ended, or were not mirrored, by outcome.", "outcome", outcomes)
+    size = status["bytes"]
+    fates = {key: size[key] for key in ("accepted", "duplicate", "discarded")}
+    fates |= {f"ignored_{reason}": count for reason, count in size["ignored"].items()}
+    yield _counters("copytool_captured_bytes", "Octets captured from clients, by what became of them.", "fate", fates)
+    yield _counter("copytool_delivered_bytes", "Octets that targets acknowledged.", size["delivered"])
+    undelivered = size["undelivered"]
+    yield _counters("copytool_undelivered_bytes", "Octets of ended sessions that got lost.", "outcome", undelivered)
+    yield _gauge("copytool_buffered_bytes", "Octets that wait for release or acknowledgement.", size["buffered"])
+    mirror = status["mirror"]
+    turns = {how: mirror[f"turns_{how}"] for how in ("answered", "quiet", "held")}
+    yield _counters("copytool_turns", "Requests released, by what they had waited for.", "released", turns)
+    yield _counter("copytool_sent_packets", "Packets sent to targets.", mirror["packets_sent"])
+    yield _counter("copytool_retransmissions", "Segments sent to targets again.", mirror["retransmissions"])
+    yield _counters("copytool_send_errors", "Packets that the kernel did not take.", "error", status["send"]["errors"])
+    dropped = status["packets"]["dropped"]
+    yield _counters("copytool_dropped_packets", "Captured packets that were not read.", "reason", dropped)
+    yield _histogram("copytool_lag_seconds", "From capture to release to the target.", status["lag"])
+    yield _histogram("copytool_answer_seconds", "Until the target begins to answer.", status["answer_time"])
+    links = GaugeMetricFamily("copytool_link_up", "Whether the link is established.", labels=["intercept"])
+    for link in status["link"]:
+        links.add_metric([link["peer"]], float(link["state"] == "established"))
+    yield links
+    steering = status["steering"]
+    yield _gauge("copytool_ratio", "Share of new connections that is mirrored.", steering["ratio_percent"] / 100)
+    yield _gauge("copytool_paused", "Whether no new connections are mirrored.", steering["paused"])
+    yield _gauge("copytool_unreachable_targets", "Targets without a next hop.", len(status["send"]["unreachable"]))
+    yield _gauge("copytool_imbalances", "Sums that do not add up; a defect.", len(status["imbalance"]))
+    yield _counter("copytool_cpu_seconds", "Processor time of copy.", status["cpu_s"])
+
+
+def intercept_metrics(status: Document) -> Iterator[Metric]:
+    """Yield the metrics of intercept's status document."""
+    counters = dict(status["responses"])
+    yield _counter("copytool_response_records", "Records reported to copies.", counters.pop("records"))
+    yield _counters("copytool_response_packets", "Packets of targets, by what became of them.", "result", counters)
+    links = sum(link["state"] == "established" for link in status["link"])  # a copy has another port each time
+    yield _gauge("copytool_links", "Copies whose link is established.", links)
+    yield _counter("copytool_refused_links", "Connections that were refused.", status["refused_links"])
+
+
+def _of_each(documents: Mapping[str, Document]) -> Iterator[Metric]:
+    """Yield what all daemons count, with the role as a label."""
+    for name, text, key in (
+        ("copytool_captured_packets", "Packets that the kernel captured.", "packets"),
+        ("copytool_kernel_dropped_packets", "Packets that the kernel dropped: the daemon is too slow.", "drops"),
+    ):
+        yield _counters(name, text, "role", {role: status["capture"][key] for role, status in documents.items()})
+    errors = {role: status["internal_errors"] for role, status in documents.items()}
+    yield _counters("copytool_internal_errors", "Exceptions that cost a packet or a session.", "role", errors)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, text, value=float(value))
+
+
+def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], float(value))
+    return family
+
+
+def _histogram(name: str, text: str, histogram: Document) -> Metric:
+    counts = {float(bound): count for bound, count in histogram["buckets"].items()}
+    buckets = []
+    total = 0
+    for bound in BOUNDS_S:
+        total += counts.get(float(f"{bound:g}"), 0)
+        buckets.append((f"{bound:g}", float(total)))
+    buckets.append(("+Inf", float(histogram["count"])))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram["sum_s"])

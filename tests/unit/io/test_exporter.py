@@ -1,0 +1,227 @@
+"""Metrics over HTTP: what the daemons count, under names and types that Prometheus takes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+
+from copytool.errors import HostError
+from copytool.io import exporter as module
+from copytool.io.control import ControlServer
+from copytool.io.exporter import Exporter
+from copytool.io.loop import EventLoop
+from copytool.mirror.counters import EngineCounters
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+CAPTURE = {"packets": 70, "drops": 3, "problems": {}}
+LINK = {"peer": "192.168.50.102:36524", "state": "established"}
+
+
+def copy_status() -> dict[str, Any]:
+    """Return a status document of copy, as its counters make it."""
+    counters = EngineCounters()
+    counters.open_session()
+    counters.decline_sessions("sampled_out", 4)
+    counters.ignore("sampled_out", 100)
+    counters.delivered = 60
+    counters.undelivered["target_reset"] = 5
+    for lag_s in (0.0001, 0.0008, 0.0009, 0.5, 100.0):
+        counters.lag.note(lag_s)
+    return {
+        **counters.to_json(0, 7),
+        "role": "copy",
+        "steering": {"paused": True, "ratio_percent": 25.0, "ratio_goal_percent": 50.0, "copies": 1},
+        "capture": CAPTURE,
+        "send": {"errors": {"ENOBUFS": 2}, "unreachable": {"192.168.50.101": "no route"}},
+        "link": [LINK, {**LINK, "peer": "192.168.50.103:36524", "state": "closed"}],
+        "internal_errors": 1,
+        "cpu_s": 1.5,
+        "imbalance": [],
+    }
+
+
+INTERCEPT_STATUS = {
+    "role": "intercept",
+    "responses": {"packets": 50, "records": 40, "no_owner": 2},
+    "capture": CAPTURE,
+    "link": [LINK],
+    "refused_links": 1,
+    "internal_errors": 0,
+}
+
+
+class Host:
+    """Daemons that answer on control sockets, and an exporter that asks them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.loop = EventLoop()
+        self.sockets = {role: directory / f"{role}.sock" for role in ("copy", "intercept")}
+        statuses = {"copy": copy_status, "intercept": lambda: INTERCEPT_STATUS}
+        self.servers = {
+            role: ControlServer(self.loop, path, {"status": lambda _request, role=role: statuses[role]()})
+            for role, path in self.sockets.items()
+        }
+        self._stop, self._stopped = socket.socketpair()
+        self.loop.watch(self._stopped, 1, lambda _events: self.loop.stop())
+        self.exporter = Exporter("127.0.0.1", 0, self.sockets)
+        self._threads = [threading.Thread(target=target) for target in (self.loop.run, self.exporter.serve)]
+        for thread in self._threads:
+            thread.start()
+
+    def scrape(self, accept: str = OPENMETRICS, path: str = "/metrics") -> str:
+        """Return what a scrape gets."""
+        url = f"http://127.0.0.1:{self.exporter.port}{path}"
+        request = urllib.request.Request(url, headers={"Accept": accept})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def samples(self) -> dict[tuple[str, ...], float]:
+        """Return the values by (name, label values…)."""
+        families = list(parse(self.scrape()))
+        return {
+            (sample.name, *sample.labels.values()): sample.value for family in families for sample in family.samples
+        }
+
+    def close(self) -> None:
+        """End everything."""
+        self._stop.send(b"x")
+        self.exporter._server.shutdown()
+        for thread in self._threads:
+            thread.join(10)
+        for server in self.servers.values():
+            server.close()
+        self.exporter.close()
+        self.loop.close()
+        self._stop.close()
+        self._stopped.close()
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+    monkeypatch.setattr(module, "_POLL_S", 0.05)
+    made = Host(tmp_path)
+    yield made
+    made.close()
+
+
+def test_what_is_counted_is_served(host: Host) -> None:
+    """Every figure has the value of the status document; OpenMetrics' own parser takes all of it."""
+    samples = host.samples()
+    for key, value in {
+        ("copytool_up", "copy"): 1,
+        ("copytool_up", "intercept"): 1,
+        ("copytool_active_sessions",): 1,
+        ("copytool_sessions_total", "sampled_out"): 4,
+        ("copytool_sessions_total", "mirrored"): 0,
+        ("copytool_captured_bytes_total", "ignored_sampled_out"): 100,
+        ("copytool_delivered_bytes_total",): 60,
+        ("copytool_undelivered_bytes_total", "target_reset"): 5,
+        ("copytool_buffered_bytes",): 7,
+        ("copytool_send_errors_total", "ENOBUFS"): 2,
+        ("copytool_ratio",): 0.25,
+        ("copytool_paused",): 1,
+        ("copytool_unreachable_targets",): 1,
+        ("copytool_cpu_seconds_total",): 1.5,
+        ("copytool_internal_errors_total", "copy"): 1,
+        ("copytool_kernel_dropped_packets_total", "intercept"): 3,
+        ("copytool_link_up", "192.168.50.102:36524"): 1,
+        ("copytool_link_up", "192.168.50.103:36524"): 0,
+        ("copytool_links",): 1,
+        ("copytool_response_records_total",): 40,
+        ("copytool_response_packets_total", "no_owner"): 2,
+        ("copytool_refused_links_total",): 1,
+    }.items():
+        assert samples[key] == value, key
+    assert ("copytool_sessions_total", "active") not in samples
+
+
+def test_histograms_are_cumulative(host: Host) -> None:
+    """As Prometheus wants them; what is beyond all bounds is in the last bucket only."""
+    samples = host.samples()
+    buckets = [samples["copytool_lag_seconds_bucket", bound] for bound in ("5e-05", "0.0002", "0.0016", "0.8192")]
+    assert buckets == [0, 1, 3, 4]
+    assert samples["copytool_lag_seconds_bucket", "26.2144"] == 4
+    assert samples["copytool_lag_seconds_bucket", "+Inf"] == samples["copytool_lag_seconds_count",] == 5
+    assert samples["copytool_lag_seconds_sum",] == pytest.approx(100.5018)
+    assert samples["copytool_answer_seconds_count",] == 0
+
+
+def test_older_scrapers_get_the_text_format(host: Host) -> None:
+    """Whatever is asked for, there is an answer."""
+    assert 'copytool_sessions_total{outcome="sampled_out"} 4.0' in host.scrape("text/plain")
+
+
+def test_a_daemon_that_is_gone_is_down(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """The others' figures are there; the reason is logged once, and again when it has changed."""
+    caplog.set_level(logging.WARNING)
+    host.servers.pop("copy").close()
+    for _ in range(3):
+        samples = host.samples()
+        assert samples["copytool_up", "copy"] == 0
+        assert samples["copytool_up", "intercept"] == 1
+        assert ("copytool_active_sessions",) not in samples
+    assert len(caplog.records) == 1
+    host.sockets["copy"].write_text("no socket")
+    host.samples()
+    assert len(caplog.records) == 2
+
+
+def test_whoever_does_not_finish_a_request_is_cut_off(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that goes on sending; the next one is answered then."""
+    monkeypatch.setattr(module, "_REQUEST_S", 0.4)
+    with socket.create_connection(("127.0.0.1", host.exporter.port)) as slow:
+        slow.sendall(b"GET /metrics HTTP/1.0\r\nX-Slow: ")
+        begun = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() < begun + 5:
+                slow.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() < begun + 3
+    assert host.samples()["copytool_up", "copy"] == 1
+
+
+def test_garbage_costs_itself_only(host: Host) -> None:
+    """Nor do clients that only look."""
+    for garbage in (b"\0" * 1000, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"", b"A" * 70_000):
+        with socket.create_connection(("127.0.0.1", host.exporter.port)) as sock:
+            sock.sendall(garbage)
+    assert host.samples()["copytool_up", "copy"] == 1
+
+
+def test_an_address_that_cannot_be_listened_on() -> None:
+    """It is named."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            HostError, match=rf"cannot listen on 127.0.0.1 port {port} \(--listen\): Address already in use"
+        ):
+            Exporter("127.0.0.1", port, {})
+
+
+def test_ipv6() -> None:
+    """An IPv6 address is one, too."""
+    exporter = Exporter("::1", 0, {})
+    exporter.close()
+
+
+def test_daemons_do_not_load_it() -> None:
+    """Prometheus' client stays out of the processes that carry packets."""
+    code = "import sys, copytool.cli.main, copytool.io.copy_daemon, copytool.io.intercept_daemon; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "copytool.io.copy_daemon" in loaded
+    assert not [name for name in loaded if name.startswith(("prometheus_client", "wsgiref", "http.server"))]
