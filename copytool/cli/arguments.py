@@ -12,7 +12,7 @@ from ..errors import ConfigError
 from ..io.session_log import KEPT_SESSIONS
 from .control import add_control_commands
 from .options import COPY_OPTIONS, EXPORTER_OPTIONS, INTERCEPT_OPTIONS, Option
-from .values import integer
+from .values import integer, number
 from .version import version_text
 
 __all__ = ["COMMANDS", "parse_arguments"]
@@ -101,6 +101,7 @@ examples:
   copytool status
   copytool status copy --json
   copytool status --sessions 20
+  copytool status --watch
 
 {_EXIT_STATUSES}"""
 
@@ -144,7 +145,19 @@ def _add_status(status: argparse.ArgumentParser) -> None:
         help=f"instead of the counters the last COUNT sessions that ended, newest last (default, and at most, "
         f"{KEPT_SESSIONS}); copy has them",
     )  # fmt: skip
+    status.add_argument(
+        "--watch", nargs="?", const=1.0, type=_interval, metavar="SECONDS",
+        help="show what happens now, again every so many seconds (default 1), until Ctrl-C",
+    )  # fmt: skip
     status.add_argument("--control-socket", metavar="PATH", help="ask there instead of /run/copytool/ROLE/control.sock")
+
+
+def _interval(text: str) -> float:
+    hint = f"; put it first: copytool status {text} --watch" if text in _ROLES else ""
+    try:
+        return number(0.1, 3600)(text)
+    except ConfigError as error:
+        raise ConfigError(f"--watch: {error}{hint}") from None
 
 
 def _session_count(text: str) -> int:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from ..errors import ConfigError, CopytoolError
 from .arguments import parse_arguments
@@ -18,8 +18,9 @@ from .control import CONTROL_COMMANDS, run_control
 from .daemonise import Background, PidFile, set_up_logging
 from .exit_status import ExitStatus
 from .exporter import run_exporter
-from .status import format_status, print_status
+from .status import format_status, print_status, status_paths
 from .version import version_text
+from .watch import watch
 
 __all__ = ["entry_point", "main"]
 
@@ -46,6 +47,8 @@ def main(arguments: Sequence[str]) -> ExitStatus:
     try:
         command, values = parse_arguments(arguments)
         if command == "status":
+            if values["watch"] is not None:
+                _watch(values)
             print_status(values)
             return ExitStatus.OK
         if command == "exporter":
@@ -60,6 +63,12 @@ def main(arguments: Sequence[str]) -> ExitStatus:
         return _exit_status(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return ExitStatus.OK
+
+
+def _watch(values: dict[str, Any]) -> NoReturn:
+    if values["json"] or values["sessions"] is not None:
+        raise ConfigError("--watch shows figures for people; leave --json and --sessions out")
+    watch(status_paths(values), values["watch"])
 
 
 def _exit_status(error: CopytoolError) -> ExitStatus:

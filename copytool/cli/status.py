@@ -14,7 +14,16 @@ from ..io.control import ask_daemon, default_control_socket
 from ..mirror.histogram import quantile
 from ..mirror.outcome import OUTCOMES
 
-__all__ = ["format_sessions", "format_status", "format_steering", "print_status", "print_text"]
+__all__ = [
+    "duration_lines",
+    "format_head",
+    "format_sessions",
+    "format_status",
+    "format_steering",
+    "print_status",
+    "print_text",
+    "status_paths",
+]
 
 _SESSION_COLUMNS = (
     ("ended", "<"), ("seconds", ">"), ("client", "<"), ("mirror", "<"), ("target", "<"), ("turns", ">"),
@@ -27,15 +36,7 @@ def print_status(values: dict[str, Any]) -> None:
     if values["sessions"] is not None:
         _print_sessions(values)
         return
-    if values["control_socket"]:
-        paths = [Path(values["control_socket"])]
-    elif values["role"]:
-        paths = [default_control_socket(values["role"])]
-    else:
-        both = [default_control_socket(role) for role in ("copy", "intercept")]
-        paths = [path for path in both if _may_exist(path)]
-        if not paths:
-            raise HostError("no copytool daemon runs on this host with its default control socket (--control-socket)")
+    paths = status_paths(values)
     if values["json"] and len(paths) > 1:
         raise ConfigError("--json: both daemons run here; say which, like `copytool status copy --json`")
     for index, path in enumerate(paths):
@@ -44,6 +45,19 @@ def print_status(values: dict[str, Any]) -> None:
             print_text(json.dumps(status, indent=2))
         else:
             print_text("\n".join([""] * bool(index) + format_status(status)))
+
+
+def status_paths(values: dict[str, Any]) -> list[Path]:
+    """Return the control sockets of the daemons that are meant; raises HostError if none runs."""
+    if values["control_socket"]:
+        return [Path(values["control_socket"])]
+    if values["role"]:
+        return [default_control_socket(values["role"])]
+    both = [default_control_socket(role) for role in ("copy", "intercept")]
+    paths = [path for path in both if _may_exist(path)]
+    if not paths:
+        raise HostError("no copytool daemon runs on this host with its default control socket (--control-socket)")
+    return paths
 
 
 def _print_sessions(values: dict[str, Any]) -> None:
@@ -76,6 +90,18 @@ def print_text(text: str) -> None:
 
 def format_status(status: dict[str, Any]) -> list[str]:
     """Return a status document as lines for people."""
+    lines = format_head(status)
+    lines += _copy_lines(status) if status["role"] == "copy" else _intercept_lines(status)
+    capture = status["capture"]
+    lines.append(f"  capture      {capture['packets']:,} packets, {capture['drops']:,} dropped by the kernel")
+    lines += map(_worker_line, status.get("workers", []))
+    if status["internal_errors"]:
+        lines.append(f"  INTERNAL     {status['internal_errors']:,} errors; see the log and report them")
+    return lines
+
+
+def format_head(status: dict[str, Any]) -> list[str]:
+    """Return who it is, its links, what it mirrors, and what is wrong now."""
     lines = [f"{status['role']}, version {status['version']}, {status['flavour']}"]
     for link in status["link"]:
         networks = ", ".join(link.get("client_networks", []))
@@ -85,14 +111,12 @@ def format_status(status: dict[str, Any]) -> list[str]:
         lines.append("  DRY RUN      nothing is sent")
     elif not status["link"]:
         lines.append("  link         none: no copy is connected")
-    lines += _copy_lines(status) if status["role"] == "copy" else _intercept_lines(status)
-    capture = status["capture"]
-    lines.append(f"  capture      {capture['packets']:,} packets, {capture['drops']:,} dropped by the kernel")
-    lines += [f"  NO CAPTURE   on {name or 'all interfaces'}: {why}" for name, why in capture["problems"].items()]
-    lines += map(_worker_line, status.get("workers", []))
-    if status["internal_errors"]:
-        lines.append(f"  INTERNAL     {status['internal_errors']:,} errors; see the log and report them")
-    return lines
+    if status["role"] == "copy":
+        lines.append(f"  mirrors      {format_steering(status['steering'])}")
+        lines += [f"  UNREACHABLE  {target}: {reason}" for target, reason in status["send"]["unreachable"].items()]
+        lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
+    problems = status["capture"]["problems"]
+    return lines + [f"  NO CAPTURE   on {name or 'all interfaces'}: {why}" for name, why in problems.items()]
 
 
 def format_steering(steering: dict[str, Any]) -> str:
@@ -106,7 +130,7 @@ def format_steering(steering: dict[str, Any]) -> str:
 
 def _copy_lines(status: dict[str, Any]) -> list[str]:
     sessions, size, mirror = status["sessions"], status["bytes"], status["mirror"]
-    lines = [f"  mirrors      {format_steering(status['steering'])}", f"  sessions     {sessions['seen']:,} seen"]
+    lines = [f"  sessions     {sessions['seen']:,} seen"]
     for outcome, count in sessions["outcomes"].items():
         if count or outcome in ("mirrored", "active"):
             lines.append(f"    {count:>12,}  {outcome}: {OUTCOMES.get(outcome, '')}")
@@ -122,14 +146,13 @@ def _copy_lines(status: dict[str, Any]) -> list[str]:
         f"  turns        {mirror['turns_answered']:,} answered alike, {mirror['turns_quiet']:,} by silence, "
         f"{mirror['turns_held']:,} by hold limit",
     ]
-    lines += _duration_lines("lag", status["lag"], "from capture to release to the target")
-    lines += _duration_lines("answers", status["answer_time"], "until the target begins to answer")
-    lines += [f"  UNREACHABLE  {target}: {reason}" for target, reason in status["send"]["unreachable"].items()]
-    lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
+    lines += duration_lines("lag", status["lag"], "from capture to release to the target")
+    lines += duration_lines("answers", status["answer_time"], "until the target begins to answer")
     return lines
 
 
-def _duration_lines(title: str, histogram: dict[str, Any], what: str) -> list[str]:
+def duration_lines(title: str, histogram: dict[str, Any], what: str) -> list[str]:
+    """Return a histogram in one line for people, none if it is empty."""
     if not histogram["count"]:
         return []
     half, most = (_milliseconds(quantile(histogram, share)) for share in (0.5, 0.99))

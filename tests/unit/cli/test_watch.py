@@ -1,0 +1,192 @@
+"""`copytool status --watch`: rates, what is new, and daemons that come and go."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from copytool.cli.main import main
+from copytool.cli.watch import Figures, format_view
+from copytool.io.control import ControlServer
+from copytool.io.loop import EventLoop
+from copytool.mirror.counters import EngineCounters
+
+
+def copy_status(seconds: int) -> dict[str, Any]:
+    """Return what copy says after so many seconds of steady work."""
+    counters = EngineCounters()
+    counters.open_session()
+    counters.decline_sessions("mirrored", 20 * seconds)
+    counters.decline_sessions("sampled_out", 5 * seconds)
+    counters.captured = counters.accepted = counters.queued = 10_000 * seconds
+    counters.delivered = 9_000 * seconds
+    counters.release.answered = 30 * seconds
+    counters.release.quiet = 10 * seconds
+    counters.sender.packets = 100 * seconds
+    for _ in range(10 * seconds):
+        counters.lag.note(0.0009)
+    if seconds > 1:
+        for _ in range(30):
+            counters.lag.note(0.09)
+    return {
+        "role": "copy",
+        "version": "1",
+        "flavour": "pure",
+        "dry_run": False,
+        **counters.to_json(0, 1_000),
+        "steering": {"paused": False, "ratio_percent": 80.0, "ratio_goal_percent": 80.0, "copies": 1},
+        "capture": {"packets": 200 * seconds, "drops": 0, "problems": {"ens18": "Network is down"}},
+        "send": {"errors": {}, "unreachable": {"192.168.50.101": "no route"}},
+        "link": [{"peer": "192.168.50.102:36524", "state": "established", "reason": ""}],
+        "internal_errors": 0,
+        "imbalance": [],
+    }
+
+
+def rows(lines: list[str]) -> dict[str, list[str]]:
+    """Return the columns of the table by title."""
+    return {line[2:26].strip(): line[26:].split() for line in lines}
+
+
+def test_rates_are_of_the_time_between_two_looks() -> None:
+    """The totals beside them are since the start; outcomes that did not occur are left out."""
+    lines = format_view(copy_status(5), copy_status(3), 2.0)
+    shown = rows(lines)
+    assert shown["sessions"] == ["25", "126"]
+    assert shown["turns"] == ["40", "200"]
+    assert shown["bytes from clients"] == ["10,000", "50,000"]
+    assert shown["bytes to targets"] == ["9,000", "45,000"]
+    assert shown["captured packets"] == ["200", "1,000"]
+    assert shown["sampled_out"] == ["5", "25"]
+    assert "capture_gap" not in shown
+    text = "\n".join(lines)
+    assert "80 % of new connections" in text
+    assert "UNREACHABLE  192.168.50.101: no route" in text
+    assert "NO CAPTURE   on ens18: Network is down" in text
+    assert "sessions open: 1; bytes under way: 1,000" in text
+
+
+def test_durations_are_those_since_the_last_look() -> None:
+    """A mirror that has just begun to fall behind shows it, however long it kept up."""
+    calm, late = copy_status(1), copy_status(2)
+    assert "under 1.6 ms for half of them" in "\n".join(format_view(calm, calm, 1.0))
+    assert "under 102 ms for half of them" in "\n".join(format_view(late, calm, 1.0))
+
+
+def test_the_first_look_has_no_rates() -> None:
+    """There is nothing to compare with."""
+    status = copy_status(2)
+    assert rows(format_view(status, status, 0.0))["sessions"] == ["-", "51"]
+
+
+def test_intercept() -> None:
+    """What it has captured and reported."""
+    before = {
+        "role": "intercept", "version": "1", "flavour": "pure", "link": [], "internal_errors": 0,
+        "responses": {"packets": 100, "records": 40, "no_owner": 0},
+        "capture": {"packets": 100, "drops": 0, "problems": {}},
+    }  # fmt: skip
+    after = {**before, "responses": {"packets": 300, "records": 60, "no_owner": 2}}
+    shown = rows(format_view(after, before, 2.0))
+    assert (shown["packets"], shown["records"], shown["no_owner"]) == (["100", "300"], ["10", "60"], ["1", "2"])
+
+
+class Daemon:
+    """Answers `status` with one second's work more each time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds = 0
+        self._loop = EventLoop()
+        self._server = ControlServer(self._loop, path, {"status": self._status})
+        self._stop, self._stopped = socket.socketpair()
+        self._loop.watch(self._stopped, 1, lambda _events: self._loop.stop())
+        self._thread = threading.Thread(target=self._loop.run)
+        self._thread.start()
+
+    def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
+        self.seconds += 1
+        return copy_status(self.seconds)
+
+    def close(self) -> None:
+        """End it."""
+        self._stop.send(b"x")
+        self._thread.join(10)
+        self._server.close()
+        self._loop.close()
+        self._stop.close()
+        self._stopped.close()
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path / "control.sock")
+    yield made
+    made.close()
+
+
+def test_a_daemon_that_does_not_answer_is_asked_again(daemon: Daemon, tmp_path: Path) -> None:
+    """When it is back, rates begin anew: its counters do."""
+    figures = Figures(daemon.path)
+    figures.lines(100.0)
+    assert rows(figures.lines(101.0))["sessions"] == ["25", "51"]
+    socket_path, figures._path = figures._path, tmp_path / "none.sock"
+    (line,) = figures.lines(103.0)
+    assert line.startswith("NO ANSWER    no daemon: ")
+    figures._path = socket_path
+    assert rows(figures.lines(104.0))["sessions"][0] == "-"
+
+
+def test_on_a_terminal_each_look_takes_the_place_of_the_last(daemon: Daemon) -> None:
+    """Ctrl-C ends it, and is no failure."""
+    words = [sys.executable, "-m", "copytool", "status", "--watch", "0.1", "--control-socket", str(daemon.path)]
+    master, slave = pty.openpty()
+    watching = subprocess.Popen(words, stdout=slave, stderr=subprocess.PIPE, text=True)
+    os.close(slave)
+    shown = b""
+    while shown.count(b"a second") < 3:
+        shown += os.read(master, 4096)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(10) == 0
+    assert watching.stderr is not None and watching.stderr.read() == ""
+    watching.stderr.close()
+    os.close(master)
+    assert shown.count(b"\x1b[H\x1b[2J") >= 3
+
+
+def test_into_a_pipe_it_writes_plain_text(daemon: Daemon) -> None:
+    """And ends when nobody reads it any more."""
+    words = [sys.executable, "-m", "copytool", "status", "--watch", "0.1", "--control-socket", str(daemon.path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None and watching.stderr is not None
+        lines = [watching.stdout.readline() for _ in range(60)]
+        watching.stdout.close()
+        assert watching.wait(10) == 0
+        assert watching.stderr.read() == ""
+    assert "\x1b" not in "".join(lines)
+    assert sum("captured packets" in line for line in lines) >= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--watch 0", "--watch: '0' is not a number from 0.1 to 3600"),
+        ("--watch copy", "put it first: copytool status copy --watch"),
+        ("--watch --json", "--watch shows figures for people"),
+        ("--watch --sessions", "--watch shows figures for people"),
+    ],
+)
+def test_mistakes(capsys: pytest.CaptureFixture[str], words: str, reason: str) -> None:
+    """One line and status 2."""
+    assert main(["status", *words.split()]) == 2
+    assert reason in capsys.readouterr().err
