@@ -100,10 +100,10 @@ def _ramp(words: list[str]) -> float:
 
 
 def _drain(path: Path, timeout_s: float) -> None:
-    print_text(format_steering(ask_daemon(path, "pause")))
     deadline = time.monotonic() + timeout_s
     shown = ""
     try:
+        print_text(format_steering(ask_daemon(path, "pause")))
         while waits_for := _what_is_open(ask_daemon(path, "status")):
             if time.monotonic() >= deadline:
                 raise HostError(f"after {timeout_s:g} s {waits_for}; copy stays paused")
@@ -111,9 +111,9 @@ def _drain(path: Path, timeout_s: float) -> None:
                 print_text(waits_for)
                 shown = waits_for
             time.sleep(min(_POLL_S, max(deadline - time.monotonic(), 0.0)))
-    except KeyboardInterrupt:
+        print_text("no session is open")
+    except (KeyboardInterrupt, BrokenPipeError):  # elsewhere no failure, but this one may be what a stop waits for
         raise HostError("interrupted before copy was drained; it stays paused") from None
-    print_text("no session is open")
 
 
 def _what_is_open(status: dict[str, Any]) -> str:

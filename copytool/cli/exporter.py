@@ -30,12 +30,10 @@ def run_exporter(values: dict[str, Any]) -> None:
     set_up_logging(values["log_file"], values["log_level"])
     sockets = {role: values[f"{role}_socket"] for role in ("copy", "intercept") if values[f"{role}_socket"]}
     exporter = Exporter(address, port, {role: Path(path) for role, path in sockets.items()} or None)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        notify_systemd("READY=1")
-        _log.info("exporter %s serves metrics on %s port %d", version_text(), address, exporter.port)
-        exporter.serve()
-    except KeyboardInterrupt:
-        _log.info("exporter stopped")
-    finally:
-        exporter.close()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: exporter.stop())
+    notify_systemd("READY=1")
+    _log.info("exporter %s serves metrics on %s port %d", version_text(), address, exporter.port)
+    exporter.serve()
+    exporter.close()
+    _log.info("exporter stopped")

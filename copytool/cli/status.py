@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, HostError
-from ..io.control import ask_daemon, default_control_socket
+from ..io.control import ask_daemon, default_control_socket, may_exist
 from ..mirror.histogram import quantile
 from ..mirror.outcome import OUTCOMES
 
@@ -54,7 +54,7 @@ def status_paths(values: dict[str, Any]) -> list[Path]:
     if values["role"]:
         return [default_control_socket(values["role"])]
     both = [default_control_socket(role) for role in ("copy", "intercept")]
-    paths = [path for path in both if _may_exist(path)]
+    paths = [path for path in both if may_exist(path)]
     if not paths:
         raise HostError("no copytool daemon runs on this host with its default control socket (--control-socket)")
     return paths
@@ -67,14 +67,6 @@ def _print_sessions(values: dict[str, Any]) -> None:
         print_text(json.dumps(answer, indent=2))
     else:
         print_text("\n".join(format_sessions(answer)))
-
-
-def _may_exist(path: Path) -> bool:
-    try:
-        path.stat()
-    except OSError as error:
-        return isinstance(error, PermissionError)  # ask_daemon() will say so
-    return True
 
 
 def print_text(text: str) -> None:

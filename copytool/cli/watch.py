@@ -46,6 +46,8 @@ class Figures:
         except HostError as error:
             self._before = {}
             return [f"NO ANSWER    {error}"]
+        if self._before and _went_back(status, self._before):
+            self._before = {}
         elapsed_s = now - self._asked_at if self._before else 0.0
         shown = format_view(status, self._before or status, elapsed_s)
         self._before, self._asked_at = status, now
@@ -69,7 +71,7 @@ def format_view(status: Document, before: Document, elapsed_s: float) -> list[st
             ("lag", "lag", "from capture to release to the target"),
             ("answer_time", "answers", "until the target begins to answer"),
         ):
-            lines += duration_lines(title, _since(status[key], before[key]), what)
+            lines += duration_lines(title, _since(status[key], before[key]) if elapsed_s > 0 else status[key], what)
         active = status["sessions"]["outcomes"]["active"]
         lines.append(f"  now          sessions open: {active:,}; bytes under way: {status['bytes']['buffered']:,}")
     return lines
@@ -102,8 +104,16 @@ def _intercept_rows(status: Document, before: Document) -> list[tuple[str, int, 
 
 
 def _since(histogram: Document, before: Document) -> Document:
-    """Return what a histogram has counted since `before`; all of it if that is nothing."""
-    if histogram["count"] <= before["count"]:
-        return histogram
+    """Return what a histogram has counted since `before`."""
     buckets = {bound: count - before["buckets"].get(bound, 0) for bound, count in histogram["buckets"].items()}
     return {"count": histogram["count"] - before["count"], "buckets": buckets}
+
+
+def _went_back(status: Document, before: Document) -> bool:
+    """Return whether counters are lower than before: the daemon, or a worker, was started again or does not answer."""
+    if status["capture"]["packets"] < before["capture"]["packets"]:
+        return True
+    workers = [worker["state"] == "running" for worker in status.get("workers", [])]
+    return workers != [worker["state"] == "running" for worker in before.get("workers", [])] or (
+        status["role"] == "copy" and status["lag"]["count"] < before["lag"]["count"]
+    )

@@ -31,6 +31,7 @@ __all__ = [
     "ControlServer",
     "ask_daemon",
     "default_control_socket",
+    "may_exist",
 ]
 
 MAX_CONNECTIONS = 16
@@ -276,12 +277,22 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def ask_daemon(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
-    """Return what the daemon that listens on `path` answers to a command."""
+def may_exist(path: Path) -> bool:
+    """Return whether there is something at a path, or may be where this process is not allowed to look."""
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
+def ask_daemon(path: Path, command: str, timeout_s: float = 0.0, **arguments: Any) -> dict[str, Any]:
+    """Return what the daemon that listens on `path` answers to a command, within DEADLINE_S or another time."""
+    timeout_s = timeout_s or DEADLINE_S
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-            sock.settimeout(DEADLINE_S)
+            sock.settimeout(timeout_s)
             sock.connect(str(path))
             sock.sendall(request)
             with sock.makefile("rb") as stream:
@@ -296,7 +307,7 @@ def ask_daemon(path: Path, command: str, **arguments: Any) -> dict[str, Any]:
     except BlockingIOError:
         raise HostError(f"too many ask the daemon on {path} at once; try again") from None
     except TimeoutError:
-        raise HostError(f"the daemon on {path} does not answer within {DEADLINE_S:g} s; see its log") from None
+        raise HostError(f"the daemon on {path} does not answer within {timeout_s:g} s; see its log") from None
     except (OSError, ValueError) as error:
         raise HostError(f"no {command} from {path}: {error}") from None
     if not isinstance(document, dict):

@@ -101,9 +101,14 @@ class CopyDaemon:
         self.engine.set_host(table.local_addresses, path_mtu, self._loop.now())
 
     def _show_share(self, ratio_percent: float) -> None:
-        code = self._filter.code(ratio_percent)
-        for ring in self._rings:
-            ring.set_filter(code, self._filter.widest)
+        code, widest = self._filter.code(ratio_percent), self._filter.widest
+        try:
+            for ring in self._rings:
+                ring.set_filter(code, widest)
+        except OSError:
+            for ring in self._rings:
+                ring.set_filter(widest, widest)
+            raise
 
     # -- the loop calls these -------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ request is answered at a time, and a client that does not send it in time is dro
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -17,7 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from ..errors import CopytoolError, HostError
-from .control import ask_daemon, default_control_socket
+from .control import ask_daemon, default_control_socket, may_exist
 from .metrics import StatusCollector
 
 __all__ = ["ROLES", "Exporter"]
@@ -27,7 +28,8 @@ ROLES = ("copy", "intercept")
 _log = logging.getLogger(__name__)
 
 _REQUEST_S = 5.0
-_POLL_S = 60.0  # only shutdown() waits for it
+_ANSWER_S = 2.0
+_POLL_S = 0.5
 
 
 class Exporter:
@@ -35,7 +37,8 @@ class Exporter:
 
     def __init__(self, address: str, port: int, sockets: Mapping[str, Path] | None = None) -> None:
         """sockets: control sockets by role; the default ones that exist if there are none. Raises HostError."""
-        self._sockets = sockets
+        self._sockets = dict(sockets or {})
+        self._finds_sockets = not sockets
         self._failed: dict[str, str] = {}
         registry = CollectorRegistry(auto_describe=False)
         registry.register(StatusCollector(self._ask))
@@ -48,21 +51,24 @@ class Exporter:
         self.port: int = self._server.server_address[1]
 
     def serve(self) -> None:
-        """Answer until interrupted."""
+        """Answer until stop()."""
         self._server.serve_forever(poll_interval=_POLL_S)
+
+    def stop(self) -> None:
+        """Make serve() return after the request that it is at; for signal handlers, too."""
+        threading.Thread(target=self._server.shutdown, daemon=True).start()  # it waits for serve()
 
     def close(self) -> None:
         """Stop listening."""
         self._server.server_close()
 
     def _ask(self) -> dict[str, dict[str, Any] | None]:
-        sockets = self._sockets
-        if sockets is None:
-            sockets = {role: path for role in ROLES if (path := default_control_socket(role)).exists()}
+        if self._finds_sockets:  # one that was there once is missed when it is gone
+            self._sockets |= {role: path for role in ROLES if may_exist(path := default_control_socket(role))}
         answers: dict[str, dict[str, Any] | None] = {}
-        for role, path in sockets.items():
+        for role, path in self._sockets.items():
             try:
-                answers[role] = ask_daemon(path, "status")
+                answers[role] = ask_daemon(path, "status", timeout_s=_ANSWER_S)
                 self._failed.pop(role, None)
             except CopytoolError as error:
                 answers[role] = None
@@ -96,13 +102,23 @@ class _Server6(_Server4):
 class _Handler(WSGIRequestHandler):
     def handle(self) -> None:
         """Answer one request; whoever sends it octet by octet is cut off, because others wait."""
-        limit = threading.Timer(_REQUEST_S, self.connection.shutdown, [socket.SHUT_RDWR])
-        limit.daemon = True
-        limit.start()
+        self._limit = threading.Timer(_REQUEST_S, self._cut_off)
+        self._limit.daemon = True
+        self._limit.start()
         try:
             super().handle()
         finally:
-            limit.cancel()
+            self._limit.cancel()
+
+    def get_environ(self) -> dict[str, Any]:
+        """Return the request, which is complete."""
+        self._limit.cancel()
+        self.connection.settimeout(_REQUEST_S)  # for a client that does not read
+        return super().get_environ()
+
+    def _cut_off(self) -> None:
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def address_string(self) -> str:
         """Return the client's address as it is: no look-up."""

@@ -39,6 +39,13 @@ class StatusCollector(Collector):
             up.add_metric([role], float(document is not None))
         yield up
         answering = {role: document for role, document in documents.items() if document is not None}
+        workers = answering.get("copy", {}).get("workers", [])
+        running = sum(worker["state"] == "running" for worker in workers)
+        if workers:
+            yield _gauge("copytool_workers", "Processes that copy consists of.", len(workers))
+            yield _gauge("copytool_running_workers", "Those of them that run and answer.", running)
+        if running < len(workers):  # sums without one of them would look like counters that begin anew
+            del answering["copy"]
         yield from _of_each(answering)
         if "copy" in answering:
             yield from copy_metrics(answering["copy"])
@@ -49,6 +56,7 @@ class StatusCollector(Collector):
 def copy_metrics(status: Document) -> Iterator[Metric]:
     """Yield the metrics of copy's status document."""
     outcomes = dict(status["sessions"]["outcomes"])
+    outcomes["midstream_skipped"] += status["sessions"]["joined"]  # joining takes it back, and counters do not go down
     yield _gauge("copytool_active_sessions", "Sessions that are being mirrored.", outcomes.pop("active"))
     yield _counters("copytool_sessions", "Sessions that ended, or were not mirrored, by outcome.", "outcome", outcomes)
     size = status["bytes"]
@@ -84,8 +92,11 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
 def intercept_metrics(status: Document) -> Iterator[Metric]:
     """Yield the metrics of intercept's status document."""
     counters = dict(status["responses"])
+    yield _counter("copytool_responses", "Packets of targets that were captured.", counters.pop("packets"))
     yield _counter("copytool_response_records", "Records reported to copies.", counters.pop("records"))
-    yield _counters("copytool_response_packets", "Packets of targets, by what became of them.", "result", counters)
+    yield _counters(
+        "copytool_ignored_responses", "Packets of targets that were not reported, by reason.", "reason", counters
+    )
     links = sum(link["state"] == "established" for link in status["link"])  # a copy has another port each time
     yield _gauge("copytool_links", "Copies whose link is established.", links)
     yield _counter("copytool_refused_links", "Connections that were refused.", status["refused_links"])

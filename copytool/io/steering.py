@@ -21,7 +21,7 @@ from .steering_requests import read_copies, read_ratio
 __all__ = ["WIDEN_S", "Steering"]
 
 WIDEN_S = 1.0
-"""From the wider filter until a higher ratio holds: more than a ring can hold back without loss."""
+"""From the wider filter until a higher ratio holds: twice what the default ring can hold back without loss."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class Steering:
         self._shown_percent = engine.admission.ratio_percent
         self._may_narrow = True
         self._is_widened = False
+        self._rises_from = now
         self._lowered_at = now
         self._ramp = Ramp(self._shown_percent, self._shown_percent, now)
         self._due_at = _NEVER
@@ -81,7 +82,7 @@ class Steering:
         if share != self._admission.ratio_percent:
             self._admission.set_ratio(share)
         if self._ramp.rest_s(now):
-            self._due_at = now + _STEP_S
+            self._due_at = min(now + _STEP_S, self._rises_from) if now < self._rises_from else now + _STEP_S
             return
         if self._is_too_wide() and not self._engine.is_any_left_out(self._lowered_at):
             self._narrow()
@@ -89,7 +90,6 @@ class Steering:
 
     def _go_to(self, percent: float, ramp_s: float, now: float) -> dict[str, Any]:
         """Mirror another share of the connections, at once or step by step."""
-        begins_at = now
         if percent > self._shown_percent:
             try:
                 self._show(percent)
@@ -97,9 +97,10 @@ class Steering:
                 raise HostError(f"the kernel refuses a filter for {percent:g} per cent: {error.strerror}") from None
             self._shown_percent = percent
             self._is_widened = True
-            begins_at += WIDEN_S
+            self._rises_from = now + WIDEN_S
+        share = self._admission.ratio_percent
         self._may_narrow = True
-        self._ramp = Ramp(self._admission.ratio_percent, percent, begins_at, ramp_s)
+        self._ramp = Ramp(share, percent, max(now, self._rises_from) if percent > share else now, ramp_s)
         self.handle_timer(now)
         return self.status()
 

@@ -61,7 +61,7 @@ def _add(total: Document, part: Document, number: int) -> None:
         elif isinstance(value, list):
             total[key] = [*total.get(key, []), *(f"worker {number}: {item}" for item in value)]
         elif isinstance(value, float):
-            total[key] = round(total.get(key, 0.0) + value, 3)
+            total[key] = round(total.get(key, 0.0) + value, 6)
         elif isinstance(value, int):
             total[key] = total.get(key, 0) + value
         else:  # why a target cannot be reached, or an interface not captured on: about the same for all

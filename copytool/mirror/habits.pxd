@@ -7,6 +7,7 @@ from .config cimport MirrorConfig
 cdef int _KNOWN_RESPONSES
 cdef double _HALF_LIFE_S
 cdef int _THOUGHTS
+cdef double _PER_RESPONSE
 
 
 @cython.final

@@ -9,6 +9,7 @@ __all__ = ["TargetHabits"]
 _KNOWN_RESPONSES = 20
 _HALF_LIFE_S = 60.0
 _THOUGHTS = 3
+_PER_RESPONSE = 0.98
 
 
 class TargetHabits:
@@ -48,14 +49,17 @@ class TargetHabits:
             self._longest_at = now
 
     def note_thought(self, thought_s: float, now: float) -> None:
-        """Take in the time from a request's release to the first octet of its response."""
+        """Take in the time from a request's release to the first octet of its response, or of what comes unasked."""
+        if thought_s > self._config.hold_limit_s:
+            return
         if self._fade(self._thought_s, now - self._thought_at) < thought_s:
             self._thought_s = thought_s
             self._thought_at = now
 
     def note_response(self) -> None:
-        """A response was seen from its beginning to its end."""
+        """A response was seen from its beginning to its end; each that comes without a pause lets older ones fade."""
         self._responses += 1
+        self._longest_s *= _PER_RESPONSE
 
     def note_lengths(self, equal: bool, now: float) -> None:
         """Responses that were complete at both hosts had equal lengths, or had not."""

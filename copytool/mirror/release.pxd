@@ -8,6 +8,7 @@ from .histogram cimport Histogram
 
 cdef double NEVER
 cdef double _QUIET_GAPS
+cdef double _PER_RESPONSE
 cdef int _COMPLETE
 cdef int _EQUAL
 cdef int _LONGER

@@ -22,8 +22,10 @@ After a difference an equal answer is trusted only when it is followed by silenc
 every length. A target that has sent its FIN has answered everything.
 The quiet time adapts: a few round trips, as long as the target took to begin this response, and longer than the pauses
 that the responses of this session and, lately, of others at the same target have shown. As long as few responses of a
-target were seen complete, it is not short. Before a response counts as shorter it has to be silent for as long as it
-took until then: a long one is more likely held up, by loss or by a busy machine, than over.
+target were seen complete, it is not short. A pause counts for less with every response and minute that passes: one
+hundred milliseconds of a busy machine must not cost each of thousands of turns three times as much. Before a response
+counts as shorter it has to be silent for as long as it took until then: a long one is more likely held up, by loss or
+by a busy machine, than over.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from .timers import NEVER
 __all__ = ["ReleaseCounters", "ReleaseRule"]
 
 _QUIET_GAPS = 3
+_PER_RESPONSE = 0.98  # a pause counts for less with each response that has none
 _COMPLETE = 0
 _EQUAL = 1
 _LONGER = 2
@@ -171,6 +174,7 @@ class ReleaseRule:
     def _begin_turn(self, seen: int, now: float) -> None:
         if self._received > self._released_at_received:
             self._habits.note_response()
+            self._longest_gap_s *= _PER_RESPONSE
         self._waiting_since = NEVER
         self._turn_seen = seen
         self._released_at_received = self._received

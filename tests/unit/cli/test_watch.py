@@ -79,7 +79,8 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
 def test_durations_are_those_since_the_last_look() -> None:
     """A mirror that has just begun to fall behind shows it, however long it kept up."""
     calm, late = copy_status(1), copy_status(2)
-    assert "under 1.6 ms for half of them" in "\n".join(format_view(calm, calm, 1.0))
+    assert "for half of them" not in "\n".join(format_view(calm, calm, 1.0)), "nothing happened"
+    assert "under 1.6 ms for half of them" in "\n".join(format_view(calm, calm, 0.0)), "since the start"
     assert "under 102 ms for half of them" in "\n".join(format_view(late, calm, 1.0))
 
 
@@ -145,6 +146,8 @@ def test_a_daemon_that_does_not_answer_is_asked_again(daemon: Daemon, tmp_path: 
     assert line.startswith("NO ANSWER    no daemon: ")
     figures._path = socket_path
     assert rows(figures.lines(104.0))["sessions"][0] == "-"
+    daemon.seconds = 0
+    assert rows(figures.lines(105.0))["sessions"] == ["-", "26"], "it was started again between two looks"
 
 
 def test_on_a_terminal_each_look_takes_the_place_of_the_last(daemon: Daemon) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from copytool.io import exporter as module
 from copytool.io.control import ControlServer
 from copytool.io.exporter import Exporter
 from copytool.io.loop import EventLoop
+from copytool.io.metrics import StatusCollector
 from copytool.mirror.counters import EngineCounters
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -141,7 +143,8 @@ def test_what_is_counted_is_served(host: Host) -> None:
         ("copytool_link_up", "192.168.50.103:36524"): 0,
         ("copytool_links",): 1,
         ("copytool_response_records_total",): 40,
-        ("copytool_response_packets_total", "no_owner"): 2,
+        ("copytool_responses_total",): 50,
+        ("copytool_ignored_responses_total", "no_owner"): 2,
         ("copytool_refused_links_total",): 1,
     }.items():
         assert samples[key] == value, key
@@ -181,6 +184,7 @@ def test_a_daemon_that_is_gone_is_down(host: Host, caplog: pytest.LogCaptureFixt
 
 def test_whoever_does_not_finish_a_request_is_cut_off(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also one that goes on sending; the next one is answered then."""
+    limit_s = module._REQUEST_S
     monkeypatch.setattr(module, "_REQUEST_S", 0.4)
     with socket.create_connection(("127.0.0.1", host.exporter.port)) as slow:
         slow.sendall(b"GET /metrics HTTP/1.0\r\nX-Slow: ")
@@ -190,7 +194,64 @@ def test_whoever_does_not_finish_a_request_is_cut_off(host: Host, monkeypatch: p
                 slow.sendall(b"x")
                 time.sleep(0.05)
         assert time.monotonic() < begun + 3
+    monkeypatch.setattr(module, "_REQUEST_S", limit_s)
     assert host.samples()["copytool_up", "copy"] == 1
+
+
+def test_a_daemon_that_hangs_is_down(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others' figures come all the same, and before the scraper loses patience."""
+    monkeypatch.setattr(module, "_ANSWER_S", 0.3)
+    with socket.socket(socket.AF_UNIX) as hanging:
+        path = host.sockets["copy"].with_name("hanging.sock")
+        hanging.bind(str(path))
+        hanging.listen()
+        host.exporter._sockets["copy"] = path
+        samples = host.samples()
+    assert (samples["copytool_up", "copy"], samples["copytool_up", "intercept"]) == (0, 1)
+
+
+def test_sums_that_lack_a_worker_are_not_served() -> None:
+    """They would look like counters that begin anew; that one is missing is told."""
+    status = copy_status()
+    workers = [{"worker": 1, "state": "running"}, {"worker": 2, "state": "no answer within 1 s"}]
+    names = {family.name for family in StatusCollector(lambda: {"copy": {**status, "workers": workers}}).collect()}
+    assert "copytool_running_workers" in names
+    assert "copytool_sessions" not in names
+    workers[1]["state"] = "running"
+    names = {family.name for family in StatusCollector(lambda: {"copy": {**status, "workers": workers}}).collect()}
+    assert {"copytool_workers", "copytool_sessions"} <= names
+
+
+def test_default_sockets_are_missed_when_they_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon that ends in order takes its socket away: it is down all the same."""
+    monkeypatch.setattr(module, "default_control_socket", lambda role: tmp_path / role)
+    exporter = Exporter("127.0.0.1", 0)
+    assert exporter._ask() == {}
+    (tmp_path / "copy").write_text("")
+    assert exporter._ask() == {"copy": None}
+    (tmp_path / "copy").unlink()
+    assert exporter._ask() == {"copy": None}
+    exporter.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_by_a_signal(number: signal.Signals, tmp_path: Path) -> None:
+    """With status 0, also in the middle of a scrape."""
+    with socket.socket(socket.AF_UNIX) as hanging:
+        hanging.bind(str(tmp_path / "hanging.sock"))
+        hanging.listen()
+        words = ["exporter", "--listen", "127.0.0.1:0", "--copy-socket", str(tmp_path / "hanging.sock")]
+        with subprocess.Popen([sys.executable, "-m", "copytool", *words], stderr=subprocess.PIPE, text=True) as child:
+            assert child.stderr is not None
+            port = int(child.stderr.readline().split()[-1])
+            with socket.create_connection(("127.0.0.1", port)) as scrape:
+                scrape.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                hanging.accept()[0].close()
+                child.send_signal(number)
+                _, said = child.communicate(timeout=20)
+    assert child.returncode == 0
+    assert "Traceback" not in said
+    assert said.endswith("exporter stopped\n")
 
 
 def test_garbage_costs_itself_only(host: Host) -> None:

@@ -118,6 +118,17 @@ def test_a_higher_ratio_widens_the_filter_a_moment_before_it_holds() -> None:
     assert steered.scene.outcomes() == {"sampled_out": 1, "active": 1}
 
 
+def test_asking_twice_does_not_shorten_the_wait() -> None:
+    """The filter is wide since a moment ago only, whatever was asked for meanwhile."""
+    steered = Steered(ratio_percent=5)
+    for percent in (50, 50, 40):
+        steered.ask("ratio", percent=percent)
+        steered.passes(WIDEN_S / 4)
+        assert steered.steering.status()["ratio_percent"] == 5
+    steered.passes(WIDEN_S / 4)
+    assert steered.steering.status()["ratio_percent"] == 40
+
+
 def test_what_is_being_opened_when_a_higher_ratio_begins_to_hold_is_not_mirrored() -> None:
     """Its first octets may have been kept back: a session with a hole at its beginning would be cut off later."""
     steered = Steered(ratio_percent=5)

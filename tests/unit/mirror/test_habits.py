@@ -124,3 +124,13 @@ def test_the_first_shorter_answer_is_given_time_to_be_sent_again() -> None:
         turns.answer(60, 1.0)
         assert not turns.ask(100, 1.0)
         assert turns.rule.wake_at == 1.0 + (config.quiet_min_s if has_differed else config.quiet_first_s)
+
+
+def test_what_comes_long_after_a_request_is_no_thinking() -> None:
+    """A long poll or a push says nothing of how long the target needs."""
+    config = MirrorConfig()
+    habits = known(config)
+    habits.note_thought(config.hold_limit_s + 1, 0.0)
+    assert habits.silence_s(0.0) == config.quiet_first_s
+    habits.note_thought(1.0, 0.0)
+    assert habits.silence_s(0.0) == 3.0
