@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import selectors
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +15,8 @@ from copytool.cli.control import CONTROL_COMMANDS, parse_duration, parse_percent
 from copytool.cli.main import main
 from copytool.cli.status import format_steering
 from copytool.errors import ConfigError
-from copytool.io.control import ControlServer
-from copytool.io.loop import EventLoop
+
+from ..io.answering import Answering
 
 STEERING = {"paused": False, "ratio_percent": 100.0, "ratio_goal_percent": 100.0, "copies": 1}
 
@@ -33,13 +30,8 @@ class Daemon:
         self.active = [3, 3, 1, 0]
         self.paused = True
         self.workers: list[list[dict[str, Any]]] = []
-        self.loop = EventLoop()
         names = ("pause", "resume", "ratio", "copies", "log-level", "status")
-        self._server = ControlServer(self.loop, path, dict.fromkeys(names, self._answer))
-        self._stop, self._stopped = socket.socketpair()
-        self.loop.watch(self._stopped, selectors.EVENT_READ, lambda _events: self.loop.stop())
-        self._thread = threading.Thread(target=self.loop.run)
-        self._thread.start()
+        self._server = Answering({path: dict.fromkeys(names, self._answer)})
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(request)
@@ -52,12 +44,7 @@ class Daemon:
 
     def close(self) -> None:
         """End the daemon."""
-        self._stop.send(b"x")
-        self._thread.join(10)
         self._server.close()
-        self.loop.close()
-        self._stop.close()
-        self._stopped.close()
 
 
 @pytest.fixture

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import pty
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ import pytest
 
 from copytool.cli.main import main
 from copytool.cli.watch import Figures, format_view
-from copytool.io.control import ControlServer
-from copytool.io.loop import EventLoop
 from copytool.mirror.counters import EngineCounters
+
+from ..io.answering import Answering
 
 
 def copy_status(seconds: int) -> dict[str, Any]:
@@ -108,12 +106,7 @@ class Daemon:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds = 0
-        self._loop = EventLoop()
-        self._server = ControlServer(self._loop, path, {"status": self._status})
-        self._stop, self._stopped = socket.socketpair()
-        self._loop.watch(self._stopped, 1, lambda _events: self._loop.stop())
-        self._thread = threading.Thread(target=self._loop.run)
-        self._thread.start()
+        self._server = Answering({path: {"status": self._status}})
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         self.seconds += 1
@@ -121,12 +114,7 @@ class Daemon:
 
     def close(self) -> None:
         """End it."""
-        self._stop.send(b"x")
-        self._thread.join(10)
         self._server.close()
-        self._loop.close()
-        self._stop.close()
-        self._stopped.close()
 
 
 @pytest.fixture

@@ -20,11 +20,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from copytool.errors import HostError
 from copytool.io import exporter as module
-from copytool.io.control import ControlServer
 from copytool.io.exporter import Exporter
-from copytool.io.loop import EventLoop
 from copytool.io.metrics import StatusCollector
 from copytool.mirror.counters import EngineCounters
+
+from .answering import Answering
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 CAPTURE = {"packets": 70, "drops": 3, "problems": {}}
@@ -68,19 +68,14 @@ class Host:
     """Daemons that answer on control sockets, and an exporter that asks them."""
 
     def __init__(self, directory: Path) -> None:
-        self.loop = EventLoop()
         self.sockets = {role: directory / f"{role}.sock" for role in ("copy", "intercept")}
         statuses = {"copy": copy_status, "intercept": lambda: INTERCEPT_STATUS}
-        self.servers = {
-            role: ControlServer(self.loop, path, {"status": lambda _request, role=role: statuses[role]()})
-            for role, path in self.sockets.items()
-        }
-        self._stop, self._stopped = socket.socketpair()
-        self.loop.watch(self._stopped, 1, lambda _events: self.loop.stop())
+        self.daemons = Answering(
+            {path: {"status": lambda _request, role=role: statuses[role]()} for role, path in self.sockets.items()}
+        )
         self.exporter = Exporter("127.0.0.1", 0, self.sockets)
-        self._threads = [threading.Thread(target=target) for target in (self.loop.run, self.exporter.serve)]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self.exporter.serve)
+        self._thread.start()
 
     def scrape(self, accept: str = OPENMETRICS, path: str = "/metrics") -> str:
         """Return what a scrape gets."""
@@ -99,16 +94,10 @@ class Host:
 
     def close(self) -> None:
         """End everything."""
-        self._stop.send(b"x")
-        self.exporter._server.shutdown()
-        for thread in self._threads:
-            thread.join(10)
-        for server in self.servers.values():
-            server.close()
+        self.exporter.stop()
+        self._thread.join(10)
         self.exporter.close()
-        self.loop.close()
-        self._stop.close()
-        self._stopped.close()
+        self.daemons.close()
 
 
 @pytest.fixture
@@ -170,7 +159,7 @@ def test_older_scrapers_get_the_text_format(host: Host) -> None:
 def test_a_daemon_that_is_gone_is_down(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """The others' figures are there; the reason is logged once, and again when it has changed."""
     caplog.set_level(logging.WARNING)
-    host.servers.pop("copy").close()
+    host.daemons.servers.pop(host.sockets["copy"]).close()
     for _ in range(3):
         samples = host.samples()
         assert samples["copytool_up", "copy"] == 0
