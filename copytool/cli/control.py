@@ -73,10 +73,15 @@ def _add_arguments(command: argparse.ArgumentParser, name: str) -> None:
 def run_control(command: str, values: dict[str, Any]) -> None:
     """Have the daemon do it, and print what holds now."""
     path = Path(values["control_socket"] or default_control_socket(values.get("role", "copy")))
+    try:
+        request = _request(command, values)
+        timeout_s = parse_duration(values["timeout"]) if values.get("timeout") else float("inf")
+    except ConfigError as error:
+        raise ConfigError(f"{command}: {error}") from None
     if command == "drain":
-        _drain(path, parse_duration(values["timeout"]) if values["timeout"] else float("inf"))
+        _drain(path, timeout_s)
         return
-    answer = ask_daemon(path, command, **_request(command, values))
+    answer = ask_daemon(path, command, **request)
     print_text(f"log level: {answer['log_level']}" if command == "log-level" else format_steering(answer))
 
 
@@ -92,10 +97,10 @@ def _ramp(words: list[str]) -> float:
     if not words:
         return 0.0
     if len(words) != 2 or words[0] != "ramp":
-        raise ConfigError(f"ratio: {' '.join(words)!r} is not like `ramp 10m`")
+        raise ConfigError(f"{' '.join(words)!r} is not like `ramp 10m`")
     ramp_s = parse_duration(words[1])
     if ramp_s > MAX_RAMP_S:
-        raise ConfigError(f"ratio: a ramp of {words[1]!r} is longer than {MAX_RAMP_S / 3600:g}h")
+        raise ConfigError(f"a ramp of {words[1]!r} is longer than {MAX_RAMP_S / 3600:g}h")
     return ramp_s
 
 

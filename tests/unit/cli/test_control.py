@@ -136,10 +136,10 @@ def test_a_drain_that_is_interrupted_has_not_succeeded(daemon: Daemon) -> None:
         ("ratio 5 in 10m", "ratio: 'in 10m' is not like `ramp 10m`"),
         ("ratio 5 ramp soon", "'soon' is no duration, like 90s, 10m or 1.5h"),
         ("ratio 5 ramp 25h", "ratio: a ramp of '25h' is longer than 24h"),
-        ("copies none", "'none' is not a whole number in 1..1024"),
+        ("copies none", "copies: 'none' is not a whole number in 1..1024"),
         ("log-level loud", "argument LEVEL: invalid choice: 'loud'"),
         ("pause now", "unrecognized arguments: now"),
-        ("drain --timeout x", "'x' is no duration"),
+        ("drain --timeout x", "drain: 'x' is no duration"),
     ],
 )
 def test_mistakes(capsys: pytest.CaptureFixture[str], words: str, reason: str) -> None:
