@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import ConfigError
+from ..io.control import ROLES
 from ..io.session_log import KEPT_SESSIONS
-from .control import add_control_commands
+from .control import add_control_commands, add_control_socket
 from .options import COPY_OPTIONS, EXPORTER_OPTIONS, INTERCEPT_OPTIONS, Option
 from .values import integer, number
 from .version import version_text
@@ -22,8 +23,6 @@ COMMANDS: dict[str, tuple[Option, ...]] = {
     "intercept": INTERCEPT_OPTIONS,
     "exporter": EXPORTER_OPTIONS,
 }
-
-_ROLES = ("copy", "intercept")
 
 _EXIT_STATUSES = """\
 exit status:
@@ -138,7 +137,7 @@ def _parser() -> _Parser:
 
 
 def _add_status(status: argparse.ArgumentParser) -> None:
-    status.add_argument("role", nargs="?", choices=_ROLES, help="which daemon; default: those that run")
+    status.add_argument("role", nargs="?", choices=ROLES, help="which daemon; default: those that run")
     status.add_argument("--json", action="store_true", help="one JSON object (needs a role if both daemons run)")
     status.add_argument(
         "--sessions", nargs="?", const=KEPT_SESSIONS, type=_session_count, metavar="COUNT",
@@ -149,11 +148,11 @@ def _add_status(status: argparse.ArgumentParser) -> None:
         "--watch", nargs="?", const=1.0, type=_interval, metavar="SECONDS",
         help="show what happens now, again every so many seconds (default 1), until Ctrl-C",
     )  # fmt: skip
-    status.add_argument("--control-socket", metavar="PATH", help="ask there instead of /run/copytool/ROLE/control.sock")
+    add_control_socket(status)
 
 
 def _interval(text: str) -> float:
-    hint = f"; put it first: copytool status {text} --watch" if text in _ROLES else ""
+    hint = f"; put it first: copytool status {text} --watch" if text in ROLES else ""
     try:
         return number(0.1, 3600)(text)
     except ConfigError as error:
@@ -161,7 +160,7 @@ def _interval(text: str) -> float:
 
 
 def _session_count(text: str) -> int:
-    hint = f"; put it first: copytool status {text} --sessions" if text in _ROLES else ""
+    hint = f"; put it first: copytool status {text} --sessions" if text in ROLES else ""
     try:
         return integer(1, KEPT_SESSIONS)(text)
     except ConfigError as error:

@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, HostError
-from ..io.control import ask_daemon, default_control_socket
+from ..io.control import ROLES, ask_daemon, default_control_socket
 from ..io.log_level import LOG_LEVELS
 from ..io.steering_requests import MAX_COPIES, MAX_RAMP_S
 from . import values as parsers
 from .status import format_steering, print_text
 
-__all__ = ["CONTROL_COMMANDS", "add_control_commands", "parse_duration", "parse_percent", "run_control"]
+__all__ = [
+    "CONTROL_COMMANDS",
+    "add_control_commands",
+    "add_control_socket",
+    "parse_duration",
+    "parse_percent",
+    "run_control",
+]
 
 CONTROL_COMMANDS = {
     "pause": "mirror no new connections; sessions that are open go on",
@@ -50,9 +57,14 @@ def add_control_commands(commands: Any, exit_statuses: str) -> None:
             allow_abbrev=False,
         )
         _add_arguments(command, name)
-        command.add_argument(
-            "--control-socket", metavar="PATH", help="ask there instead of /run/copytool/ROLE/control.sock"
-        )
+        add_control_socket(command)
+
+
+def add_control_socket(command: argparse.ArgumentParser) -> None:
+    """Add the option that says which daemon is asked."""
+    command.add_argument(
+        "--control-socket", metavar="PATH", help="ask there instead of /run/copytool/ROLE/control.sock"
+    )
 
 
 def _add_arguments(command: argparse.ArgumentParser, name: str) -> None:
@@ -65,9 +77,7 @@ def _add_arguments(command: argparse.ArgumentParser, name: str) -> None:
         command.add_argument("--timeout", metavar="DURATION", help="give up after that, like 10m; it stays paused")
     elif name == "log-level":
         command.add_argument("level", choices=LOG_LEVELS, metavar="LEVEL", help=", ".join(LOG_LEVELS))
-        command.add_argument(
-            "role", nargs="?", choices=("copy", "intercept"), default="copy", help="which daemon (copy)"
-        )
+        command.add_argument("role", nargs="?", choices=ROLES, default="copy", help="which daemon (copy)")
 
 
 def run_control(command: str, values: dict[str, Any]) -> None:

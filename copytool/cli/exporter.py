@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import signal
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
+from ..io.control import ROLES
 from .daemonise import set_up_logging
 from .version import version_text
 
@@ -28,8 +28,7 @@ def run_exporter(values: dict[str, Any]) -> None:
     if (parsed.is_unspecified or not parsed.is_private) and not values["allow_public"]:
         raise ConfigError(f"--listen: {address} may be reached from anywhere; say --allow-public if that is meant")
     set_up_logging(values["log_file"], values["log_level"])
-    sockets = {role: values[f"{role}_socket"] for role in ("copy", "intercept") if values[f"{role}_socket"]}
-    exporter = Exporter(address, port, {role: Path(path) for role, path in sockets.items()} or None)
+    exporter = Exporter(address, port, {role: path for role in ROLES if (path := values[f"{role}_socket"])})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: exporter.stop())
     notify_systemd("READY=1")

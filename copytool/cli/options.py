@@ -63,16 +63,14 @@ def _log_level(text: str) -> str:
 
 _PORT = values.integer(1, 65535)
 
-_LOGGING = (
-    Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
-    Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info"),
-)
+_LOG_LEVEL = Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info")
 
 _COMMON = (
     Option("control-socket", "unix socket that `copytool status` and other commands ask", metavar="PATH", parse=_path),
     Option("daemon", "run in the background, with a pid file and a log file", short="d"),
     Option("pid-file", "pid file; with -d /run/copytool/ROLE/pid unless given", "P", "PATH", _path),
-    *_LOGGING,
+    Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
+    _LOG_LEVEL,
 )
 
 COPY_OPTIONS = (
@@ -267,5 +265,6 @@ EXPORTER_OPTIONS = (
     Option("allow-public", "also if --listen can be reached from anywhere"),
     Option("copy-socket", "control socket of copy, if it is not the default one", metavar="PATH", parse=_path),
     Option("intercept-socket", "control socket of intercept, likewise", metavar="PATH", parse=_path),
-    *_LOGGING,
+    Option("log-file", "log file; without it the exporter logs to stderr", "l", "PATH", _path),
+    _LOG_LEVEL,
 )

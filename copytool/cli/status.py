@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, HostError
-from ..io.control import ask_daemon, default_control_socket, may_exist
+from ..io.control import ask_daemon, default_control_socket, default_sockets
 from ..mirror.histogram import quantile
 from ..mirror.outcome import OUTCOMES
 
@@ -53,8 +53,7 @@ def status_paths(values: dict[str, Any]) -> list[Path]:
         return [Path(values["control_socket"])]
     if values["role"]:
         return [default_control_socket(values["role"])]
-    both = [default_control_socket(role) for role in ("copy", "intercept")]
-    paths = [path for path in both if may_exist(path)]
+    paths = list(default_sockets().values())
     if not paths:
         raise HostError("no copytool daemon runs on this host with its default control socket (--control-socket)")
     return paths
@@ -138,13 +137,18 @@ def _copy_lines(status: dict[str, Any]) -> list[str]:
         f"  turns        {mirror['turns_answered']:,} answered alike, {mirror['turns_quiet']:,} by silence, "
         f"{mirror['turns_held']:,} by hold limit",
     ]
-    lines += duration_lines("lag", status["lag"], "from capture to release to the target")
-    lines += duration_lines("answers", status["answer_time"], "until the target begins to answer")
-    return lines
+    return lines + duration_lines(status["lag"], status["answer_time"])
 
 
-def duration_lines(title: str, histogram: dict[str, Any], what: str) -> list[str]:
-    """Return a histogram in one line for people, none if it is empty."""
+def duration_lines(lag: dict[str, Any], answer_time: dict[str, Any]) -> list[str]:
+    """Return the histograms as lines for people, those that are not empty."""
+    return [
+        *_duration_line("lag", lag, "from capture to release to the target"),
+        *_duration_line("answers", answer_time, "until the target begins to answer"),
+    ]
+
+
+def _duration_line(title: str, histogram: dict[str, Any], what: str) -> list[str]:
     if not histogram["count"]:
         return []
     half, most = (_milliseconds(quantile(histogram, share)) for share in (0.5, 0.99))

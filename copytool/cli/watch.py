@@ -67,11 +67,8 @@ def format_view(status: Document, before: Document, elapsed_s: float) -> list[st
         rate = f"{(total - total_before) / elapsed_s:,.0f}" if elapsed_s > 0 else "-"
         lines.append(f"  {title:<24}{rate:>14}{total:>18,}")
     if status["role"] == "copy":
-        for key, title, what in (
-            ("lag", "lag", "from capture to release to the target"),
-            ("answer_time", "answers", "until the target begins to answer"),
-        ):
-            lines += duration_lines(title, _since(status[key], before[key]) if elapsed_s > 0 else status[key], what)
+        keys = ("lag", "answer_time")
+        lines += duration_lines(*(_since(status[key], before[key]) if elapsed_s > 0 else status[key] for key in keys))
         active = status["sessions"]["outcomes"]["active"]
         lines.append(f"  now          sessions open: {active:,}; bytes under way: {status['bytes']['buffered']:,}")
     return lines

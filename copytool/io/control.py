@@ -27,12 +27,16 @@ __all__ = [
     "DEADLINE_S",
     "MAX_CONNECTIONS",
     "MAX_REQUEST_BYTES",
+    "ROLES",
     "Command",
     "ControlServer",
     "ask_daemon",
     "default_control_socket",
-    "may_exist",
+    "default_sockets",
 ]
+
+ROLES = ("copy", "intercept")
+"""The daemons that have control sockets."""
 
 MAX_CONNECTIONS = 16
 """Control connections at once; one more closes the one that has done nothing for longest."""
@@ -59,6 +63,19 @@ Command = Callable[[dict[str, Any]], dict[str, Any]]
 def default_control_socket(role: str) -> Path:
     """Return where the daemon of `role` ("copy" or "intercept") listens unless told otherwise."""
     return Path("/run/copytool") / role / "control.sock"
+
+
+def default_sockets() -> dict[str, Path]:
+    """Return the default control sockets that are there, or may be where this process is not allowed to look."""
+    return {role: path for role in ROLES if _may_exist(path := default_control_socket(role))}
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, PermissionError)  # ask_daemon() will say so
+    return True
 
 
 class ControlServer:
@@ -277,18 +294,9 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def may_exist(path: Path) -> bool:
-    """Return whether there is something at a path, or may be where this process is not allowed to look."""
-    try:
-        path.stat()
-    except OSError as error:
-        return isinstance(error, PermissionError)
-    return True
-
-
-def ask_daemon(path: Path, command: str, timeout_s: float = 0.0, **arguments: Any) -> dict[str, Any]:
+def ask_daemon(path: Path, command: str, timeout_s: float | None = None, **arguments: Any) -> dict[str, Any]:
     """Return what the daemon that listens on `path` answers to a command, within DEADLINE_S or another time."""
-    timeout_s = timeout_s or DEADLINE_S
+    timeout_s = DEADLINE_S if timeout_s is None else timeout_s
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:

@@ -18,12 +18,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from ..errors import CopytoolError, HostError
-from .control import ask_daemon, default_control_socket, may_exist
+from .control import ask_daemon, default_sockets
 from .metrics import StatusCollector
 
-__all__ = ["ROLES", "Exporter"]
-
-ROLES = ("copy", "intercept")
+__all__ = ["Exporter"]
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ class Exporter:
 
     def _ask(self) -> dict[str, dict[str, Any] | None]:
         if self._finds_sockets:  # one that was there once is missed when it is gone
-            self._sockets |= {role: path for role in ROLES if may_exist(path := default_control_socket(role))}
+            self._sockets |= default_sockets()
         answers: dict[str, dict[str, Any] | None] = {}
         for role, path in self._sockets.items():
             try:

@@ -34,10 +34,8 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what each daemon counts, and which of them answer."""
         documents = self._ask()
-        up = GaugeMetricFamily("copytool_up", "Whether the daemon answers on its control socket.", labels=["role"])
-        for role, document in documents.items():
-            up.add_metric([role], float(document is not None))
-        yield up
+        up = {role: document is not None for role, document in documents.items()}
+        yield _gauges("copytool_up", "Whether the daemon answers on its control socket.", "role", up)
         answering = {role: document for role, document in documents.items() if document is not None}
         workers = answering.get("copy", {}).get("workers", [])
         running = sum(worker["state"] == "running" for worker in workers)
@@ -77,10 +75,8 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
     yield _counters("copytool_dropped_packets", "Captured packets that were not read.", "reason", dropped)
     yield _histogram("copytool_lag_seconds", "From capture to release to the target.", status["lag"])
     yield _histogram("copytool_answer_seconds", "Until the target begins to answer.", status["answer_time"])
-    links = GaugeMetricFamily("copytool_link_up", "Whether the link is established.", labels=["intercept"])
-    for link in status["link"]:
-        links.add_metric([link["peer"]], float(link["state"] == "established"))
-    yield links
+    links = {link["peer"]: link["state"] == "established" for link in status["link"]}
+    yield _gauges("copytool_link_up", "Whether the link is established.", "intercept", links)
     steering = status["steering"]
     yield _gauge("copytool_ratio", "Share of new connections that is mirrored.", steering["ratio_percent"] / 100)
     yield _gauge("copytool_paused", "Whether no new connections are mirrored.", steering["paused"])
@@ -121,19 +117,25 @@ def _counter(name: str, text: str, value: float) -> Metric:
     return CounterMetricFamily(name, text, value=float(value))
 
 
+def _gauges(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+    return _filled(GaugeMetricFamily(name, text, labels=[label]), values)
+
+
 def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
-    family = CounterMetricFamily(name, text, labels=[label])
+    return _filled(CounterMetricFamily(name, text, labels=[label]), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[str, float]) -> Metric:
     for key, value in values.items():
         family.add_metric([key], float(value))
     return family
 
 
 def _histogram(name: str, text: str, histogram: Document) -> Metric:
-    counts = {float(bound): count for bound, count in histogram["buckets"].items()}
     buckets = []
     total = 0
-    for bound in BOUNDS_S:
-        total += counts.get(float(f"{bound:g}"), 0)
-        buckets.append((f"{bound:g}", float(total)))
+    for bound in (f"{bound_s:g}" for bound_s in BOUNDS_S):
+        total += histogram["buckets"].get(bound, 0)
+        buckets.append((bound, float(total)))
     buckets.append(("+Inf", float(histogram["count"])))
     return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram["sum_s"])

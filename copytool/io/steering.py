@@ -82,7 +82,7 @@ class Steering:
         if share != self._admission.ratio_percent:
             self._admission.set_ratio(share)
         if self._ramp.rest_s(now):
-            self._due_at = min(now + _STEP_S, self._rises_from) if now < self._rises_from else now + _STEP_S
+            self._due_at = self._rises_from if now < self._rises_from else now + _STEP_S
             return
         if self._is_too_wide() and not self._engine.is_any_left_out(self._lowered_at):
             self._narrow()

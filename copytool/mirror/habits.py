@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from .config import MirrorConfig
 
-__all__ = ["TargetHabits"]
+__all__ = ["PER_RESPONSE", "TargetHabits"]
+
+PER_RESPONSE = 0.98
+"""What an older pause counts for after each response that has none."""
+
+_PER_RESPONSE = PER_RESPONSE
 
 _KNOWN_RESPONSES = 20
 _HALF_LIFE_S = 60.0
 _THOUGHTS = 3
-_PER_RESPONSE = 0.98
 
 
 class TargetHabits:

@@ -149,9 +149,7 @@ def _by_size(ranges: Sequence[tuple[bytes, int]]) -> dict[int, list[tuple[int, i
 
 def _first_and_last(ranges: Sequence[tuple[bytes, int]]) -> dict[int, list[tuple[bytes, bytes]]]:
     """Return the ranges' ends, packed: addresses in network byte order compare like their numbers."""
-    by_size: dict[int, list[tuple[bytes, bytes]]] = {4: [], 16: []}
-    for size, pairs in _by_size(ranges).items():
-        by_size[size] += [
-            (first.to_bytes(size, "big"), (first + count - 1).to_bytes(size, "big")) for first, count in pairs
-        ]
-    return by_size
+    return {
+        size: [(first.to_bytes(size, "big"), (first + count - 1).to_bytes(size, "big")) for first, count in pairs]
+        for size, pairs in _by_size(ranges).items()
+    }

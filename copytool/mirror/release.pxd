@@ -8,7 +8,7 @@ from .histogram cimport Histogram
 
 cdef double NEVER
 cdef double _QUIET_GAPS
-cdef double _PER_RESPONSE
+cdef double PER_RESPONSE
 cdef int _COMPLETE
 cdef int _EQUAL
 cdef int _LONGER

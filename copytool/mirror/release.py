@@ -31,14 +31,13 @@ by a busy machine, than over.
 from __future__ import annotations
 
 from .config import MirrorConfig
-from .habits import TargetHabits
+from .habits import PER_RESPONSE, TargetHabits
 from .histogram import Histogram
 from .timers import NEVER
 
 __all__ = ["ReleaseCounters", "ReleaseRule"]
 
 _QUIET_GAPS = 3
-_PER_RESPONSE = 0.98  # a pause counts for less with each response that has none
 _COMPLETE = 0
 _EQUAL = 1
 _LONGER = 2
@@ -174,7 +173,7 @@ class ReleaseRule:
     def _begin_turn(self, seen: int, now: float) -> None:
         if self._received > self._released_at_received:
             self._habits.note_response()
-            self._longest_gap_s *= _PER_RESPONSE
+            self._longest_gap_s *= PER_RESPONSE
         self._waiting_since = NEVER
         self._turn_seen = seen
         self._released_at_received = self._received

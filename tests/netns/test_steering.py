@@ -34,6 +34,16 @@ def _wait_for(load: Load, more: int) -> int:
     return len(load.sessions())
 
 
+def _finish(mirror: Mirror, *loads: Load) -> Record:
+    """End the loads; return copy's status when nothing is mirrored any more, after checking what arrived."""
+    for load in loads:
+        load.finish()
+    status = mirror.drain()
+    check_accounts(status)
+    check_arrivals(mirror, [session for load in loads for session in load.sessions()])
+    return status
+
+
 def _counts(status: Record) -> Record:
     return {word: count for word, count in status["sessions"]["outcomes"].items() if count}
 
@@ -51,10 +61,7 @@ def test_pause_and_resume(mirror: Mirror, workers: int) -> None:
     load.one_more_turn()
     assert mirror.steer("resume") == "100 % of new connections"
     _wait_for(load, 40)
-    load.finish()
-    status = mirror.drain()
-    check_accounts(status)
-    check_arrivals(mirror, load.sessions())
+    status = _finish(mirror, load)
     counts = _counts(status)
     assert set(counts) == {"mirrored", "paused"}
     assert counts["paused"] >= 50
@@ -73,11 +80,7 @@ def test_ratio_of_a_running_mirror(mirror: Mirror, workers: int) -> None:
     load.one_more_turn()
     later = mirror.start_load()
     _wait_for(later, 80)
-    later.finish()
-    load.finish()
-    status = mirror.drain()
-    check_accounts(status)
-    check_arrivals(mirror, [*load.sessions(), *later.sessions()])
+    status = _finish(mirror, later, load)
     sampler = Sampler(30)
     chosen = [session for session in later.sessions() if sampler.chooses(CLIENT, session["port"])]
     assert 0 < len(chosen) < len(later.sessions())
@@ -118,10 +121,7 @@ def test_a_ratio_that_is_raised_and_lowered_under_load(mirror: Mirror, workers: 
         mirror.steer(words)
     wait_until(lambda: mirror.network.online.status()["steering"]["ratio_percent"] == 60, "the ramp is over")
     _wait_for(load, 100)
-    load.finish()
-    status = mirror.drain()
-    check_accounts(status)
-    check_arrivals(mirror, load.sessions())
+    status = _finish(mirror, load)
     counts = _counts(status)
     assert set(counts) <= {"mirrored", "sampled_out", "midstream_skipped"}
     assert len(whole_sessions(mirror)) == counts["mirrored"]

@@ -21,7 +21,7 @@ from ..io.answering import Answering
 STEERING = {"paused": False, "ratio_percent": 100.0, "ratio_goal_percent": 100.0, "copies": 1}
 
 
-class Daemon:
+class Daemon(Answering):
     """Answers control commands as copy does, and keeps what it was asked."""
 
     def __init__(self, path: Path) -> None:
@@ -31,7 +31,7 @@ class Daemon:
         self.paused = True
         self.workers: list[list[dict[str, Any]]] = []
         names = ("pause", "resume", "ratio", "copies", "log-level", "status")
-        self._server = Answering({path: dict.fromkeys(names, self._answer)})
+        super().__init__({path: dict.fromkeys(names, self._answer)})
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         self.asked.append(request)
@@ -41,10 +41,6 @@ class Daemon:
             workers = {"workers": self.workers.pop(0)} if self.workers else {}
             return {"steering": {"paused": self.paused}, "sessions": {"outcomes": {"active": active}}, **workers}
         return {"log_level": request["level"]} if command == "log-level" else {**STEERING, "paused": command == "pause"}
-
-    def close(self) -> None:
-        """End the daemon."""
-        self._server.close()
 
 
 @pytest.fixture

@@ -100,21 +100,17 @@ def test_intercept() -> None:
     assert (shown["packets"], shown["records"], shown["no_owner"]) == (["100", "300"], ["10", "60"], ["1", "2"])
 
 
-class Daemon:
+class Daemon(Answering):
     """Answers `status` with one second's work more each time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.seconds = 0
-        self._server = Answering({path: {"status": self._status}})
+        super().__init__({path: {"status": self._status}})
 
     def _status(self, _request: dict[str, Any]) -> dict[str, Any]:
         self.seconds += 1
         return copy_status(self.seconds)
-
-    def close(self) -> None:
-        """End it."""
-        self._server.close()
 
 
 @pytest.fixture

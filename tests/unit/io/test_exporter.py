@@ -19,6 +19,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
 
 from copytool.errors import HostError
+from copytool.io import control
 from copytool.io import exporter as module
 from copytool.io.exporter import Exporter
 from copytool.io.metrics import StatusCollector
@@ -213,7 +214,7 @@ def test_sums_that_lack_a_worker_are_not_served() -> None:
 
 def test_default_sockets_are_missed_when_they_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that ends in order takes its socket away: it is down all the same."""
-    monkeypatch.setattr(module, "default_control_socket", lambda role: tmp_path / role)
+    monkeypatch.setattr(control, "default_control_socket", lambda role: tmp_path / role)
     exporter = Exporter("127.0.0.1", 0)
     assert exporter._ask() == {}
     (tmp_path / "copy").write_text("")
