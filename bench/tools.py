@@ -86,11 +86,11 @@ class Copytool(Tool):
         assistant, online = world.assistant, world.online
         filter_ = ("-F", f"tcp and src port {PORT}")
         control = ("--control-socket", assistant.control_socket)
-        intercept = assistant.start(*self._words("intercept", "-i", "ens18", *filter_, *control))
+        intercept = assistant.start(*self._words("intercept", "--plain", "-i", "ens18", *filter_, *control))
         _wait_listening(assistant, intercept, self.title)
         control = ("--control-socket", online.control_socket)
         mapping = ("-x", f"{PORT}-{TARGET}:{PORT}", "-s", "192.168.50.102", "-c", "192.168.60.x")
-        copy = online.start(*self._words("copy", *mapping, *control, *copy_options))
+        copy = online.start(*self._words("copy", "--plain", *mapping, *control, *copy_options))
         _wait_link(online, copy, self.title)
         return Running([copy.pid], [intercept.pid])
 

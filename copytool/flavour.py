@@ -9,14 +9,16 @@ from importlib.util import find_spec
 __all__ = ["COMPILED", "IN_C", "flavour", "is_compiled"]
 
 COMPILED = (
+    "copytool.io.channel",
     "copytool.io.copy_path",
     "copytool.io.feeding",
+    "copytool.io.link_client",
+    "copytool.io.link_server",
     "copytool.io.loop",
     "copytool.io.output",
     "copytool.io.pace",
     "copytool.io.ring",
     "copytool.io.session_log",
-    "copytool.io.transport",
     "copytool.link.collector",
     "copytool.link.connection",
     "copytool.link.frames",

@@ -45,16 +45,17 @@ Mirrors live TCP sessions from a production service onto a test copy of it.
 example, in this order:
   target#    ip route add 192.168.60.0/24 via 192.168.50.102
   assistant# sysctl net.ipv4.ip_forward=0
-  assistant# copytool intercept -i ens18 -F 'tcp and src port 1025'
-  online#    copytool copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x
+  assistant# copytool intercept -i ens18 -F 'tcp and src port 1025' --plain
+  online#    copytool copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x --plain
   online#    copytool status
 
 {_EXIT_STATUSES}"""
 
 _COPY_EPILOG = f"""\
 examples:
-  copytool copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x
-  copytool copy -x 80-10.0.0.9:8080,443-10.0.0.9:8443 -s assistant1,assistant2:36525 -c 10.99.0.0/16 -r 20
+  copytool copy -x 1025-192.168.50.101:1025 -s 192.168.50.102 -c 192.168.60.x --plain
+  copytool copy -x 80-10.0.0.9:8080,443-10.0.0.9:8443 -s assistant1,assistant2:36525 -c 10.99.0.0/16 -r 20 \\
+      --tls-cert copy.pem --tls-ca ca.pem
   copytool copy --config /etc/copytool/copy.toml
 
 The configuration file has a table [copy] whose keys are the long option names with underscores:
@@ -63,6 +64,11 @@ The configuration file has a table [copy] whose keys are the long option names w
   intercept = ["192.168.50.102"]
   client_network = ["192.168.60.x"]
   ratio = 20
+  tls_cert = "/etc/copytool/tls/copy.pem"
+  tls_ca = "/etc/copytool/tls/ca.pem"
+
+The certificate that intercept shows has to be from one of the authorities in --tls-ca, and to have the address that
+-s names. Files that are replaced count for the next connection.
 
 signals: SIGTERM closes the mirrored sessions on the target and ends; SIGUSR1 logs the counters. With --workers they
 go to the process that was started, or to all. SIGHUP of a closed terminal is like SIGTERM; with -d and under systemd it
@@ -72,8 +78,9 @@ is ignored.
 
 _INTERCEPT_EPILOG = f"""\
 examples:
-  copytool intercept -i ens18 -F 'tcp and src port 1025'
-  copytool intercept -i ens18 -F 'tcp and (src port 80 or src port 443)' -b 192.168.50.102 -p 36525
+  copytool intercept -i ens18 -F 'tcp and src port 1025' --plain
+  copytool intercept -i ens18 -F 'tcp and (src port 80 or src port 443)' -b 192.168.50.102 -p 36525 \\
+      --tls-cert intercept.pem --tls-ca ca.pem --peers online=192.168.60.0/24
 
 The host must not forward packets (sysctl net.ipv4.ip_forward=0): that is what drops the responses.
 The configuration file has a table [intercept] whose keys are the long option names with underscores.

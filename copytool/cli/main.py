@@ -100,7 +100,7 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
         pid_file = PidFile(pid_path) if pid_path is not None else None
         try:
             loop = EventLoop()
-            _serve(make_daemon(loop), loop, command, background)
+            _serve(make_daemon(loop), loop, command, values, background)
         finally:
             if pid_file is not None:
                 pid_file.remove()
@@ -118,7 +118,7 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
     return ExitStatus.OK
 
 
-def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | None) -> None:
+def _serve(daemon: _Daemon, loop: Any, command: str, values: dict[str, Any], background: Background | None) -> None:
     from ..io.notify import notify_systemd
 
     def log_status() -> None:
@@ -136,7 +136,8 @@ def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | No
         background.ready()
     notify_systemd("READY=1")
     _log.info("%s %s started", command, version_text())
-    _log.warning("the link is not encrypted: keep it on a trusted network")
+    if values["plain"] and not values.get("dry_run"):
+        _log.warning("the link is not encrypted (--plain): keep it on a network where nobody else is")
     loop.run()
     notify_systemd("STOPPING=1")
     log_status()

@@ -65,6 +65,23 @@ _PORT = values.integer(1, 65535)
 
 _LOG_LEVEL = Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info")
 
+_LINK = (
+    Option(
+        "tls-cert",
+        "the link is encrypted with this certificate; a PEM file, which may have the private key in it as well",
+        metavar="FILE",
+        parse=_path,
+    ),
+    Option("tls-key", "the certificate's private key, if it is in a file of its own", metavar="FILE", parse=_path),
+    Option(
+        "tls-ca",
+        "PEM file of the authorities: the other end's certificate has to be from one of them",
+        metavar="FILE",
+        parse=_path,
+    ),
+    Option("plain", "the link is not encrypted: who can reach it may read it, and pretend to be the other end"),
+)
+
 _COMMON = (
     Option("control-socket", "unix socket that `copytool status` and other commands ask", metavar="PATH", parse=_path),
     Option("daemon", "run in the background, with a pid file and a log file", short="d"),
@@ -236,6 +253,7 @@ COPY_OPTIONS = (
         parse=values.parse_workers,
         default=1,
     ),
+    *_LINK,
     *_COMMON,
 )
 
@@ -251,6 +269,15 @@ INTERCEPT_OPTIONS = (
     Option("filter", "libpcap expression that selects the target's responses", "F", "EXPR", _filter),
     Option("port", "TCP port to listen on for copies", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
     Option("bind", "address to listen on for copies", "b", "ADDR", values.parse_bind, [("0.0.0.0", 0)]),
+    *_LINK,
+    Option(
+        "peers",
+        "client networks that each copy may have, by the common name of its certificate; without it any copy may have"
+        " any that no other one has",
+        metavar="NAME=NET,...",
+        parse=values.parse_peers,
+        is_list=True,
+    ),
     *_COMMON,
 )
 

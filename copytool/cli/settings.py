@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..io.control import default_control_socket
-from ..io.settings import CopySettings, InterceptSettings
+from ..io.settings import CopySettings, InterceptSettings, TlsFiles
 from ..link.share import Network
 from ..mirror.config import MirrorConfig
 from ..mirror.mapping import ClientNetwork
@@ -65,6 +65,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
             session_buffer_bytes=values["session_buffer"] * _MIB,
             total_buffer_bytes=values["total_buffer"] * _MIB,
         ),
+        tls=None if values["dry_run"] else _link_tls(values),
         ring_bytes=values["ring_size"] * _MIB,
         workers=values["workers"],
     )
@@ -103,10 +104,33 @@ def intercept_settings(values: dict[str, Any]) -> InterceptSettings:
     bind, extra_port = values["bind"][0]
     if len(values["bind"]) > 1 or extra_port:
         raise ConfigError("-b (--bind): one address without a port; the port is -p (--port)")
+    interfaces = _require(values, "interface", "-i (--interface)", "-i ens18")
+    packet_filter = _require(values, "filter", "-F (--filter)", "-F 'tcp and src port 1025'")
+    tls = _link_tls(values)
+    if values["peers"] is not None and tls is None:
+        raise ConfigError("--peers goes by the copies' certificates, and with --plain they have none; leave one out")
     return InterceptSettings(
-        interfaces=_require(values, "interface", "-i (--interface)", "-i ens18"),
-        filter=_require(values, "filter", "-F (--filter)", "-F 'tcp and src port 1025'"),
+        interfaces=interfaces,
+        filter=packet_filter,
         control_socket=values["control_socket"] or default_control_socket("intercept"),
         bind=bind,
         port=values["port"],
+        tls=tls,
+        peers=values["peers"],
     )
+
+
+def _link_tls(values: dict[str, Any]) -> TlsFiles | None:
+    """Return what the link is encrypted with, None for --plain: that has to be said."""
+    certificate, key, authority = values["tls_cert"], values["tls_key"], values["tls_ca"]
+    if values["plain"]:
+        if certificate or key or authority:
+            raise ConfigError("--plain and --tls-cert, --tls-key, --tls-ca exclude each other; choose one")
+        return None
+    if certificate is None or authority is None:
+        missing = "--tls-cert" if certificate is None else "--tls-ca"
+        raise ConfigError(
+            f"{missing} is missing: the link between copy and intercept needs --tls-cert and --tls-ca, at both ends, to"
+            " be encrypted. On a network where nobody else is, say --plain"
+        )
+    return TlsFiles(certificate, key or certificate, authority)

@@ -97,17 +97,26 @@ def format_head(status: dict[str, Any]) -> list[str]:
     for link in status["link"]:
         networks = ", ".join(link.get("client_networks", []))
         detail = link.get("reason") or (f"for {networks}" if networks else "")
-        lines.append(f"  link         {link['peer']} {link['state']} {detail}".rstrip())
+        how = "" if link["state"] == "closed" else "encrypted" if link["encrypted"] else "not encrypted"
+        lines.append(" ".join(filter(None, ["  link        ", link["peer"], link["state"], how, detail])))
     if status.get("dry_run"):
         lines.append("  DRY RUN      nothing is sent")
     elif not status["link"]:
         lines.append("  link         none: no copy is connected")
+    if certificate := status["certificate"]:
+        until = datetime.fromisoformat(certificate["not_after"])
+        lines.append(f"  certificate  {certificate['subject']}, valid until {until:%Y-%m-%d}: {_days(certificate)}")
     if status["role"] == "copy":
         lines.append(f"  mirrors      {format_steering(status['steering'])}")
         lines += [f"  UNREACHABLE  {target}: {reason}" for target, reason in status["send"]["unreachable"].items()]
         lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
     problems = status["capture"]["problems"]
     return lines + [f"  NO CAPTURE   on {name or 'all interfaces'}: {why}" for name, why in problems.items()]
+
+
+def _days(certificate: dict[str, Any]) -> str:
+    left = certificate["days_left"]
+    return f"{left:,} days" if left >= 0 else "EXPIRED, no new link can be established"
 
 
 def format_steering(steering: dict[str, Any]) -> str:

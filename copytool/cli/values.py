@@ -6,7 +6,8 @@ import os
 import re
 import socket
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from typing import Any
 
 from ..errors import ConfigError
 from ..link.share import MAX_NETWORKS, MAX_TARGETS, Network
@@ -23,6 +24,7 @@ __all__ = [
     "parse_listen",
     "parse_map",
     "parse_networks",
+    "parse_peers",
     "parse_workers",
 ]
 
@@ -152,6 +154,25 @@ def parse_networks(text: str) -> list[Network]:
             hint = f"; did you mean {ip_network(item, strict=False)}?" if "host bits" in str(error) else ""
             raise ConfigError(f"{item!r} is no network or address, like 10.1.0.0/16 or fd00::/64{hint}") from None
     return networks
+
+
+def parse_peers(text: str) -> dict[str, list[Network]]:
+    """Parse `name=network,...`; a name may come several times."""
+    given: dict[str, list[Network]] = {}
+    for item in _items(text):
+        name, equals, network = item.partition("=")
+        if not name or not equals:
+            raise ConfigError(f"{item!r} is not name=network, like online=192.168.60.0/24")
+        given.setdefault(name, []).append(_client_network(network))
+    return {name: _collapsed(networks) for name, networks in given.items()}
+
+
+def _collapsed(networks: list[Network]) -> list[Network]:
+    collapsed: list[Network] = []
+    for version in (4, 6):
+        own: list[Any] = [network for network in networks if network.version == version]
+        collapsed += collapse_addresses(own)
+    return collapsed
 
 
 def _usable(network: IPv4Network | IPv6Network) -> tuple[bytes, int]:

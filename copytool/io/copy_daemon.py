@@ -19,6 +19,7 @@ from ..wire.address import format_address
 from .capture_filter import CaptureFilter
 from .control import ControlServer
 from .copy_path import CopyPath
+from .link_client import InterceptClient
 from .log_level import set_log_level
 from .loop import EventLoop
 from .nexthop import NextHopTable
@@ -26,7 +27,7 @@ from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
 from .steering import Steering
-from .transport import InterceptClient
+from .tls import TlsIdentity
 
 __all__ = ["CopyDaemon"]
 
@@ -60,8 +61,9 @@ class CopyDaemon:
         session_log = SessionLog()
         self._path = CopyPath(self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now)
         share = Share(settings.client_networks, targets)
+        self._identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
         self._links = [
-            InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change)
+            InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change, self._identity)
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
         self._steering = Steering(self.engine, self._show_share, now)
@@ -150,6 +152,7 @@ class CopyDaemon:
             "capture": capture_status(self._rings),
             "send": {"errors": dict(self._path.output.errors), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],
+            "certificate": self._identity.status() if self._identity else None,
             "internal_errors": self._loop.failures,
             "cpu_s": round(time.process_time(), 3),
             "imbalance": self.engine.imbalance(),

@@ -12,14 +12,16 @@ from ..errors import ConfigError
 from ..flavour import flavour
 from ..link.collector import ResponseCollector
 from ..link.connection import PING_INTERVAL_S
+from ..link.share import Network, Share
 from .bpf import compile_filter
 from .control import ControlServer
+from .link_server import LinkServer, PeerConnection
 from .log_level import set_log_level
 from .loop import EventLoop
 from .pace import Pace
 from .ring import FrameRing, capture_status, look_after
 from .settings import InterceptSettings
-from .transport import LinkServer, PeerConnection
+from .tls import TlsIdentity
 
 __all__ = ["InterceptDaemon"]
 
@@ -28,6 +30,7 @@ _log = logging.getLogger(__name__)
 _SNAP_BYTES = 128  # IPv4 and TCP headers at their longest need 120, IPv6 with its usual extensions less
 _STATISTICS_S = 2.0
 _FLUSH_S = 0.00025
+MAX_LINKS_OF_ONE_COPY = 32  # twice what the workers of one may be
 _TAKEOVER_S = PING_INTERVAL_S + 0.5  # a copy that lives is never silent for longer
 
 
@@ -40,7 +43,11 @@ class InterceptDaemon:
         code = compile_filter(settings.filter, _SNAP_BYTES)
         self._collector = ResponseCollector()
         self._rings = [FrameRing(name, code) for name in settings.interfaces]
-        self._server = LinkServer(loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop)
+        self._peers = settings.peers
+        self._identity = TlsIdentity(settings.tls, is_server=True) if settings.tls else None
+        self._server = LinkServer(
+            loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop, self._identity
+        )
         commands = {
             "status": lambda _request: self.status(),
             "sessions": _refuse_sessions,
@@ -90,6 +97,10 @@ class InterceptDaemon:
         """Accept a share unless a copy has it that is alive; one whose link went silent is replaced."""
         share = peer.share
         assert share is not None
+        objection = self._objection(peer, share)
+        if objection:
+            peer.end.refuse(objection, now)
+            return
         owner = self._collector.overlapping_owner(share)
         if isinstance(owner, PeerConnection):
             if owner.end.silent_for(now) < _TAKEOVER_S:
@@ -104,6 +115,17 @@ class InterceptDaemon:
         networks = ", ".join(str(network) for network in share.networks)
         _log.info("link from %s established for %s", peer.name, networks)
         self._flush(peer)
+
+    def _objection(self, peer: PeerConnection, share: Share) -> str:
+        """Return why this peer may not have a share at all, or ""."""
+        if self._peers is None:
+            return ""
+        name = peer.channel.peer_name
+        for network in share.networks:
+            if not any(_contains(allowed, network) for allowed in self._peers.get(name, ())):
+                return f"the certificate of {name!r} does not allow it client network {network}; see --peers"
+        links = sum(other.welcomed and other.channel.peer_name == name for other in self._server.peers)
+        return f"{name!r} has {links} links already" if links >= MAX_LINKS_OF_ONE_COPY else ""
 
     def _on_drop(self, peer: PeerConnection) -> None:
         self._collector.remove_owner(peer)
@@ -128,10 +150,15 @@ class InterceptDaemon:
             "capture": capture_status(self._rings),
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],
-            "refused_links": self._server.refused + self._server.rejected,
+            "certificate": self._identity.status() if self._identity else None,
+            "refused_links": self._server.refused,
             "no_descriptor_left": self._loop.starved,
             "internal_errors": self._loop.failures,
         }
+
+
+def _contains(outer: Network, inner: Network) -> bool:
+    return inner.network_address in outer and inner.broadcast_address in outer
 
 
 def _refuse_sessions(_request: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ nothing of Prometheus' client is loaded where packets pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -105,6 +106,13 @@ def _of_each(documents: Mapping[str, Document]) -> Iterator[Metric]:
         ("copytool_kernel_dropped_packets", "Packets that the kernel dropped: the daemon is too slow.", "drops"),
     ):
         yield _counters(name, text, "role", {role: status["capture"][key] for role, status in documents.items()})
+    expiries = {
+        role: datetime.fromisoformat(status["certificate"]["not_after"]).timestamp()
+        for role, status in documents.items()
+        if status.get("certificate")
+    }
+    text = "Until when the link's certificate is valid, in seconds of Unix time."
+    yield _gauges("copytool_certificate_expiry_timestamp_seconds", text, "role", expiries)
     errors = {role: status["internal_errors"] for role, status in documents.items()}
     yield _counters("copytool_internal_errors", "Exceptions that cost a packet or a session.", "role", errors)
 

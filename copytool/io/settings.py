@@ -9,9 +9,18 @@ from ..link.share import Network
 from ..mirror.config import MirrorConfig
 from ..mirror.targets import TargetMap
 
-__all__ = ["DEFAULT_LINK_PORT", "CopySettings", "InterceptSettings"]
+__all__ = ["DEFAULT_LINK_PORT", "CopySettings", "InterceptSettings", "TlsFiles"]
 
 DEFAULT_LINK_PORT = 36524
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files: the daemon's certificate, its private key, and the authorities whose certificates it accepts."""
+
+    certificate: Path
+    key: Path
+    authority: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,9 @@ class CopySettings:
 
     mirror: MirrorConfig = field(default_factory=MirrorConfig)
     """Limits and timing of the engine."""
+
+    tls: TlsFiles | None = None
+    """What the link is encrypted with; None: it is not."""
 
     ring_bytes: int = 64 * 1024 * 1024
     """Size of each interface's capture ring."""
@@ -73,3 +85,9 @@ class InterceptSettings:
 
     port: int = DEFAULT_LINK_PORT
     """TCP port to listen on for copies."""
+
+    tls: TlsFiles | None = None
+    """What the link is encrypted with; None: it is not."""
+
+    peers: dict[str, list[Network]] | None = None
+    """Client networks that each copy may claim, by its certificate's common name; None: any that nobody has."""

@@ -8,14 +8,14 @@ from typing import Any
 from .. import __version__
 from ..flavour import flavour
 from ..mirror.counters import EngineCounters
+from .channel import format_endpoint
 from .settings import CopySettings
-from .transport import format_endpoint
 
 __all__ = ["add_up", "merge_sessions"]
 
 Document = dict[str, Any]
 
-_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link")
+_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link", "certificate")
 
 
 def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Document]) -> Document:
@@ -31,6 +31,8 @@ def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Doc
             {key: value for key, value in answer.items() if key not in _NOT_ADDED},
             number,
         )
+    certificates = [answer["certificate"] for answer in answers.values() if answer.get("certificate")]
+    total["certificate"] = min(certificates, key=lambda one: str(one["not_after"]), default=None)
     if not settings.mirror.dry_run:
         total["link"] = [_link(format_endpoint(address), answers) for address in settings.intercepts]
     return total
@@ -48,6 +50,7 @@ def _nothing(settings: CopySettings, steering: Document) -> Document:
         "capture": {"packets": 0, "drops": 0, "problems": {}},
         "send": {"errors": {}, "unreachable": {}},
         "link": [],
+        "certificate": None,
         "internal_errors": 0,
         "cpu_s": 0.0,
         "imbalance": [],
@@ -73,7 +76,14 @@ def _link(peer: str, answers: Mapping[int, Document]) -> Document:
     links = [(number, link) for number, answer in sorted(answers.items()) for link in answer["link"]]
     links = [(number, link) for number, link in links if link["peer"] == peer]
     if not links:
-        return {"peer": peer, "state": "closed", "reason": "no worker answers", "connects": 0, "version": ""}
+        return {
+            "peer": peer,
+            "state": "closed",
+            "reason": "no worker answers",
+            "connects": 0,
+            "version": "",
+            "encrypted": False,
+        }
     connects = sum(link["connects"] for _, link in links)
     for number, link in links:
         if link["state"] != "established":

@@ -6,7 +6,7 @@ been silent for PING_INTERVAL_S, which intercept answers. An end that has heard 
 a vanished host is noticed without waiting for the kernel's own TCP timers. The greeting, too, has that long.
 
 Both ends have the same verbs: receive_data(data, now), data_to_send(), next_timer(), handle_timer(now). After any of
-them `closed_because` says whether the connection is over; it then stays over. A transport for TLS goes below this.
+them `closed_because` says whether the connection is over; it then stays over. TLS goes below this.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ HELLO, WELCOME, REFUSED, RECORDS, PING, PONG = range(1, 7)
 MAX_FRAME = 256 * 1024
 """Largest accepted length field; a peer that announces more is cut off before anything is buffered for it."""
 
+_TLS_HANDSHAKE = 0x1603  # how a TLS record begins that asks for a connection, of any version 3.x
 _HEADER = struct.Struct("!IB")
 
 
@@ -81,7 +82,8 @@ class FrameReader:
         if len(buffer) - start >= _HEADER.size:
             length = buffer[start] << 24 | buffer[start + 1] << 16 | buffer[start + 2] << 8 | buffer[start + 3]
             if not 1 <= length <= MAX_FRAME:
-                raise DecodeError(f"frame length {length} is outside 1..{MAX_FRAME}")
+                hint = "; it speaks TLS, and this end does not (--plain)" if length >> 16 == _TLS_HANDSHAKE else ""
+                raise DecodeError(f"frame length {length} is outside 1..{MAX_FRAME}{hint}")
             end = start + 4 + length
             if len(buffer) >= end:
                 self.body = bytes(buffer[start + 5 : end])

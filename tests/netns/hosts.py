@@ -75,6 +75,8 @@ class Host:
         """Return the words of a copytool command, with this host's own control socket; `|` protects spaces."""
         words = line.split("|")
         words = [*words[0].split(), *words[1:]]
+        if words[0] in ("copy", "intercept") and not any(word.startswith(("--tls", "--config")) for word in words):
+            words.append("--plain")
         return [*COPYTOOL, *words, "--control-socket", str(self.control_socket)]
 
     @property

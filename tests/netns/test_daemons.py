@@ -159,7 +159,7 @@ def test_two_copies_of_one_host_do_not_fight_over_a_client_network(network: Netw
     network.start_mirror()
     first = network.online._children[-1]
     socket = tmp_path / "second.sock"
-    network.online.start(*COPYTOOL, *COPY.split(), "--control-socket", socket)
+    network.online.start(*COPYTOOL, *COPY.split(), "--plain", "--control-socket", socket)
     ask = [*COPYTOOL, "status", "--json", "--control-socket", socket]
     wait_until(socket.exists, "the second copy listens")
 

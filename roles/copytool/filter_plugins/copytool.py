@@ -42,9 +42,19 @@ def copytool_toml_value(value: Any) -> str:
     raise AnsibleFilterError(f"copytool's configuration takes no {type(value).__name__}: {value!r}")
 
 
+def copytool_peer(peer: dict[str, Any]) -> list[str]:
+    """The items of intercept's option `peers` for a copy (key) and its client networks (value: one, or a list)."""
+    networks = peer["value"] if isinstance(peer["value"], list | tuple) else [peer["value"]]
+    return [f"{peer['key']}={network}" for network in networks]
+
+
 class FilterModule:
     """Ansible's entry point."""
 
     def filters(self) -> dict[str, Any]:
         """The filters that this file brings."""
-        return {"copytool_interfaces": copytool_interfaces, "copytool_toml_value": copytool_toml_value}
+        return {
+            "copytool_interfaces": copytool_interfaces,
+            "copytool_peer": copytool_peer,
+            "copytool_toml_value": copytool_toml_value,
+        }

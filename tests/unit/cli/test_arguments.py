@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from copytool.cli.settings import copy_settings, intercept_settings
 from copytool.errors import ConfigError
 from copytool.io.control import ControlServer
 from copytool.io.loop import EventLoop
+from copytool.io.settings import TlsFiles
 
-COPY = ["copy", "-x", "1025-192.168.50.101:1025", "-s", "192.168.50.102", "-c", "192.168.60.x"]
-INTERCEPT = ["intercept", "-i", "ens18", "-F", "tcp and src port 1025"]
+COPY = ["copy", "--plain", "-x", "1025-192.168.50.101:1025", "-s", "192.168.50.102", "-c", "192.168.60.x"]
+INTERCEPT = ["intercept", "--plain", "-i", "ens18", "-F", "tcp and src port 1025"]
 
 
 def test_documented_copy_command() -> None:
@@ -49,7 +51,7 @@ def test_flags_win_over_the_file(tmp_path: Path) -> None:
     config = tmp_path / "copy.toml"
     config.write_text(
         '[copy]\nmap = ["80-10.0.0.1:80", "81-10.0.0.1:81"]\nintercept = "10.0.0.2"\n'
-        'client_network = ["10.60.0.0/24"]\nratio = 2.5\ncopies = 3\ndaemon = true\n'
+        'client_network = ["10.60.0.0/24"]\nratio = 2.5\ncopies = 3\ndaemon = true\nplain = true\n'
     )
     values = parse_arguments(["copy", "--config", str(config), "-n", "4"])[1]
     settings = copy_settings(values)
@@ -83,8 +85,8 @@ def test_bad_configuration_files(tmp_path: Path, text: str, reason: str) -> None
     [
         (["copy", "-x", "80"], "-x (--map): '80' is not"),
         (COPY[:-2], "-c (--client-network) is missing"),
-        (["copy", *COPY[3:]], "-x (--map) is missing"),
-        ([*COPY[:3], *COPY[5:]], "-s (--intercept) is missing"),
+        (["copy", *COPY[4:]], "-x (--map) is missing"),
+        ([*COPY[:4], *COPY[6:]], "-s (--intercept) is missing"),
         ([*COPY, "-r", "101"], "-r (--ratio): '101' is not a number"),
         ([*COPY, "-n", "0"], "-n (--copies): '0' is not a whole number in 1..1024"),
         ([*COPY, "--keep-client-addresses"], "exclude each other"),
@@ -113,6 +115,15 @@ def test_bad_configuration_files(tmp_path: Path, text: str, reason: str) -> None
         (["exporter", "--listen", "[::]:9524"], "--listen: :: may be reached from anywhere"),
         ([*INTERCEPT, "-b", "127.0.0.1:80"], "-b (--bind): one address without a port"),
         ([*INTERCEPT, "-p", "70000"], "-p (--port): '70000'"),
+        (
+            ["copy", *COPY[2:]],
+            "--tls-cert is missing: the link between copy and intercept needs --tls-cert and --tls-ca",
+        ),
+        (["intercept", *INTERCEPT[2:], "--tls-cert", "x"], "--tls-ca is missing"),
+        ([*INTERCEPT, "--tls-ca", "x"], "--plain and --tls-cert, --tls-key, --tls-ca exclude each other"),
+        ([*INTERCEPT, "--peers", "online=192.168.60.x"], "--peers goes by the copies' certificates"),
+        ([*INTERCEPT, "--peers", "online"], "--peers: 'online' is not name=network"),
+        ([*INTERCEPT, "--peers", "online=10.0.0.1/8"], "did you mean 10.0.0.0/8?"),
         ([], "see `copytool --help`"),
         (["mirror"], "see `copytool --help`"),
     ],
@@ -127,6 +138,27 @@ def test_mistakes_get_one_line_and_status_2(
     assert len(output.err.splitlines()) == 1
     assert output.err.startswith("copytool: ")
     assert reason in output.err
+
+
+def test_what_the_link_is_encrypted_with() -> None:
+    """The key may be in the certificate's file; a dry run has no link, so it needs neither."""
+    files = ["--tls-cert", "/a.pem", "--tls-ca", "/ca.pem"]
+    own = Path("/a.pem")
+    assert copy_settings(parse_arguments(["copy", *COPY[2:], *files])[1]).tls == TlsFiles(own, own, Path("/ca.pem"))
+    apart = intercept_settings(parse_arguments(["intercept", *INTERCEPT[2:], *files, "--tls-key", "/k.pem"])[1])
+    assert apart.tls == TlsFiles(own, Path("/k.pem"), Path("/ca.pem"))
+    assert copy_settings(parse_arguments(["copy", *COPY[2:], "--dry-run"])[1]).tls is None
+
+
+def test_which_networks_a_copy_may_have() -> None:
+    """Those of one name add up, and two halves are the whole."""
+    peers = "a=192.168.60.0/25,b=fd60::/64,a=192.168.60.128/25,b=10.1.0.x"
+    files = ["--tls-cert", "/a.pem", "--tls-ca", "/ca.pem", "--peers", peers]
+    settings = intercept_settings(parse_arguments(["intercept", *INTERCEPT[2:], *files])[1])
+    assert settings.peers == {
+        "a": [ip_network("192.168.60.0/24")],
+        "b": [ip_network("10.1.0.0/24"), ip_network("fd60::/64")],
+    }
 
 
 def test_relative_paths_are_where_the_command_was_given() -> None:
@@ -188,7 +220,7 @@ def loop_status(tmp_path: Path) -> Iterator[Path]:
     document = {
         "role": "intercept", "version": "1", "flavour": "pure", "link": [], "responses": {"packets": 0, "records": 0},
         "capture": {"packets": 0, "drops": 0, "problems": {}},
-        "refused_links": 0, "no_descriptor_left": 0, "internal_errors": 0,
+        "certificate": None, "refused_links": 0, "no_descriptor_left": 0, "internal_errors": 0,
     }  # fmt: skip
     loop = EventLoop()
     server = ControlServer(loop, path, {"status": lambda _request: loop.stop() or document})  # type: ignore[func-returns-value]

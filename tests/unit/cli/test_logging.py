@@ -60,7 +60,7 @@ sys.exit(main.main(sys.argv[1:]))
 def test_what_ends_a_background_daemon_is_logged(tmp_path: Path) -> None:
     """A bug at start under -d is in the log with its traceback, and the command says so in one line."""
     log = tmp_path / "log"
-    options = ["-i", "lo", "-F", "tcp", "-d", "-P", str(tmp_path / "pid"), "-l", str(log)]
+    options = ["--plain", "-i", "lo", "-F", "tcp", "-d", "-P", str(tmp_path / "pid"), "-l", str(log)]
     words = [sys.executable, "-c", _BUG, "intercept", *options]
     done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1

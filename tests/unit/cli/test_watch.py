@@ -45,7 +45,8 @@ def copy_status(seconds: int) -> dict[str, Any]:
         "steering": {"paused": False, "ratio_percent": 80.0, "ratio_goal_percent": 80.0, "copies": 1},
         "capture": {"packets": 200 * seconds, "drops": 0, "problems": {"ens18": "Network is down"}},
         "send": {"errors": {}, "unreachable": {"192.168.50.101": "no route"}},
-        "link": [{"peer": "192.168.50.102:36524", "state": "established", "reason": ""}],
+        "link": [{"peer": "192.168.50.102:36524", "state": "established", "reason": "", "encrypted": True}],
+        "certificate": None,
         "internal_errors": 0,
         "imbalance": [],
     }
@@ -91,7 +92,7 @@ def test_the_first_look_has_no_rates() -> None:
 def test_intercept() -> None:
     """What it has captured and reported."""
     before = {
-        "role": "intercept", "version": "1", "flavour": "pure", "link": [], "internal_errors": 0,
+        "role": "intercept", "version": "1", "flavour": "pure", "link": [], "certificate": None, "internal_errors": 0,
         "responses": {"packets": 100, "records": 40, "no_owner": 0},
         "capture": {"packets": 100, "drops": 0, "problems": {}},
     }  # fmt: skip

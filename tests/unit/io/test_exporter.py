@@ -61,6 +61,7 @@ INTERCEPT_STATUS = {
     "capture": CAPTURE,
     "link": [LINK],
     "refused_links": 1,
+    "certificate": None,
     "internal_errors": 0,
 }
 

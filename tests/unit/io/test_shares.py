@@ -22,7 +22,7 @@ MAP4, MAP6 = "1025-192.168.50.101:1025", "[fd50::10]:1025-[fd50::101]:1025"
 
 
 def _settings(*options: str, mapping: str = MAP4) -> CopySettings:
-    return copy_settings(parse_arguments(["copy", "-x", mapping, "-s", "192.168.50.102", *options])[1])
+    return copy_settings(parse_arguments(["copy", "--plain", "-x", mapping, "-s", "192.168.50.102", *options])[1])
 
 
 def _split(text: str, parts: int) -> list[Any]:

@@ -12,10 +12,10 @@ from copytool.io.totals import add_up, merge_sessions
 from copytool.mirror.counters import EngineCounters
 
 SETTINGS = copy_settings(
-    parse_arguments(["copy", "-x", "1-10.0.0.1:1", "-s", "10.0.0.2,10.0.0.3", "-c", "10.9.0.x"])[1]
+    parse_arguments(["copy", "--plain", "-x", "1-10.0.0.1:1", "-s", "10.0.0.2,10.0.0.3", "-c", "10.9.0.x"])[1]
 )
 STEERING = {"paused": False, "ratio_percent": 5.0, "ratio_goal_percent": 5.0, "copies": 1}
-UP = {"state": "established", "reason": "", "connects": 1, "version": "1"}
+UP = {"state": "established", "reason": "", "connects": 1, "version": "1", "encrypted": True}
 LINKS = [{"peer": f"10.0.0.{n}:36524", **UP} for n in (2, 3)]
 
 

@@ -5,77 +5,16 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from collections.abc import Callable, Iterator
-from ipaddress import ip_network
-from typing import Any
 
 import pytest
 
+from copytool.io import link_server
 from copytool.io import loop as loop_module
-from copytool.io import transport
 from copytool.io.loop import EventLoop
-from copytool.io.transport import InterceptClient, LinkServer, PeerConnection
 from copytool.link import connection
 from copytool.link.frames import HELLO, encode_frame, encode_json
-from copytool.link.share import Share
 
-SHARE = Share([ip_network("192.168.60.0/24")], [(bytes([192, 168, 50, 101]), 1025)])
-
-
-class _Until:
-    """Stops the loop once a condition holds, or fails after a while."""
-
-    def __init__(self, loop: EventLoop, condition: Callable[[], Any]) -> None:
-        self._loop = loop
-        self._condition = condition
-        self._deadline = loop.now() + 10
-        self._look_at = loop.now()
-
-    def next_timer(self) -> float:
-        return self._look_at
-
-    def handle_timer(self, now: float) -> None:
-        self._look_at = now + 0.01
-        if self._condition() or now > self._deadline:
-            self._loop.stop()
-
-
-def run_until(loop: EventLoop, condition: Callable[[], Any]) -> None:
-    """Run the loop until the condition holds."""
-    watcher = _Until(loop, condition)
-    loop.services.append(watcher)
-    loop.run()
-    loop.services.remove(watcher)
-    assert condition()
-
-
-@pytest.fixture
-def loop() -> Iterator[EventLoop]:
-    made = EventLoop()
-    yield made
-    made.close()
-    assert made.failures == 0
-
-
-def make_server(loop: EventLoop, port: int = 0) -> LinkServer:
-    """Listen on loopback and welcome everybody."""
-
-    def decide(peer: PeerConnection, now: float) -> None:
-        peer.end.welcome("test", now)
-
-    return LinkServer(loop, "127.0.0.1", port, decide, lambda peer: None, lambda peer: None)
-
-
-def port_of(server: LinkServer) -> int:
-    """Return the port that the kernel chose."""
-    return int(server._socket.getsockname()[1])
-
-
-def make_client(loop: EventLoop, port: int) -> InterceptClient:
-    """Connect to loopback."""
-    client = InterceptClient(loop, ("127.0.0.1", port), SHARE, "test", lambda records: None, lambda: None)
-    loop.services.append(client)
-    return client
+from .links import SHARE, is_closed, make_client, make_server, port_of, run_until
 
 
 def test_client_connects_and_reconnects(loop: EventLoop) -> None:
@@ -122,7 +61,7 @@ def test_garbage_ends_only_its_own_connection(loop: EventLoop, data: bytes) -> N
     run_until(loop, lambda: client.state == "established")
     with socket.create_connection(("127.0.0.1", port_of(server))) as rude:
         rude.sendall(data)
-        run_until(loop, lambda: len(server.peers) == 2 or _closed(rude))
+        run_until(loop, lambda: len(server.peers) == 2 or is_closed(rude))
         run_until(loop, lambda: len(server.peers) == 1)
     assert client.state == "established"
     assert server.refused == 1
@@ -145,16 +84,6 @@ def test_a_reason_to_refuse_is_logged_once(loop: EventLoop, caplog: pytest.LogCa
     server.close()
 
 
-def _closed(sock: socket.socket) -> bool:
-    sock.setblocking(False)
-    try:
-        return sock.recv(1000) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionError:
-        return True
-
-
 def test_half_a_frame_and_silence(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A peer that connects and says nothing more is closed after the time limit."""
     monkeypatch.setattr(connection, "DEAD_AFTER_S", 0.2)
@@ -169,12 +98,12 @@ def test_half_a_frame_and_silence(loop: EventLoop, monkeypatch: pytest.MonkeyPat
 
 def test_too_many_peers(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the limit a newcomer replaces the one that has waited longest for a greeting, which is counted."""
-    monkeypatch.setattr(transport, "MAX_PEERS", 3)
+    monkeypatch.setattr(link_server, "MAX_PEERS", 3)
     server = make_server(loop)
     crowd = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(5)]
-    run_until(loop, lambda: server.rejected == 2)
+    run_until(loop, lambda: server.refused == 2)
     assert len(server.peers) == 3
-    assert _closed(crowd[0]) and not _closed(crowd[-1])
+    assert is_closed(crowd[0]) and not is_closed(crowd[-1])
     client = make_client(loop, port_of(server))
     run_until(loop, lambda: client.state == "established")
     client.close()
@@ -206,12 +135,12 @@ def test_no_descriptor_left(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_copies_are_not_pushed_aside(loop: EventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     """When copies alone fill the limit, it is the newcomer that is closed."""
-    monkeypatch.setattr(transport, "MAX_PEERS", 1)
+    monkeypatch.setattr(link_server, "MAX_PEERS", 1)
     server = make_server(loop)
     client = make_client(loop, port_of(server))
     run_until(loop, lambda: client.state == "established")
     with socket.create_connection(("127.0.0.1", port_of(server))) as newcomer:
-        run_until(loop, lambda: server.rejected == 1 and _closed(newcomer))
+        run_until(loop, lambda: server.refused == 1 and is_closed(newcomer))
     assert client.state == "established"
     client.close()
     server.close()

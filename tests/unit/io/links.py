@@ -1,0 +1,80 @@
+"""Both ends of the link on the loopback interface, in one event loop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from ipaddress import ip_network
+from typing import Any
+
+from copytool.io.link_client import InterceptClient
+from copytool.io.link_server import LinkServer, PeerConnection
+from copytool.io.loop import EventLoop
+from copytool.io.tls import TlsIdentity
+from copytool.link.share import Share
+
+SHARE = Share([ip_network("192.168.60.0/24")], [(bytes([192, 168, 50, 101]), 1025)])
+
+
+class _Until:
+    """Stops the loop once a condition holds, or fails after a while."""
+
+    def __init__(self, loop: EventLoop, condition: Callable[[], Any], timeout_s: float) -> None:
+        self._loop = loop
+        self._condition = condition
+        self._deadline = loop.now() + timeout_s
+        self._look_at = loop.now()
+
+    def next_timer(self) -> float:
+        return self._look_at
+
+    def handle_timer(self, now: float) -> None:
+        self._look_at = now + 0.01
+        holds = True  # an exception is run_until()'s to raise, not the loop's to survive
+        with suppress(Exception):
+            holds = self._condition()
+        if holds or now > self._deadline:
+            self._loop.stop()
+
+
+def run_until(loop: EventLoop, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    """Run the loop until the condition holds."""
+    watcher = _Until(loop, condition, timeout_s)
+    loop.services.append(watcher)
+    loop.run()
+    loop.services.remove(watcher)
+    assert condition()
+
+
+def make_server(loop: EventLoop, port: int = 0, identity: TlsIdentity | None = None) -> LinkServer:
+    """Listen on loopback and welcome everybody."""
+
+    def decide(peer: PeerConnection, now: float) -> None:
+        peer.end.welcome("test", now)
+
+    return LinkServer(loop, "127.0.0.1", port, decide, lambda peer: None, lambda peer: None, identity)
+
+
+def port_of(server: LinkServer) -> int:
+    """Return the port that the kernel chose."""
+    return int(server._socket.getsockname()[1])
+
+
+def make_client(loop: EventLoop, port: int, identity: TlsIdentity | None = None) -> InterceptClient:
+    """Connect to loopback."""
+    address = ("127.0.0.1", port)
+    client = InterceptClient(loop, address, SHARE, "test", lambda records: None, lambda: None, identity)
+    loop.services.append(client)
+    return client
+
+
+def is_closed(sock: socket.socket) -> bool:
+    """Return whether the other end has closed."""
+    sock.setblocking(False)
+    try:
+        return sock.recv(1000) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
