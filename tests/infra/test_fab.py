@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from support.mirror import Mirror
+from support.playbooks import play
 from support.topology import REPOSITORY, Topology
 
 STEERING = {"pause", "resume", "ratio", "copies", "drain"}
@@ -119,21 +120,9 @@ def test_steering(mirror: Mirror, topology: Topology) -> None:
         for words in (("ratio", "100"), ("copies", "1"), ("resume",)):
             succeed(*words)
     for command, said in (("ratio 99%", "99 % of new connections"), ("ratio 100%", "on the way to 100 %")):
-        assert play_steer(command).count(said) == count
+        assert play("playbooks/steer.yml", "-e", f"command='{command}'").count(said) == count
     mirror.wait_for_link()
     assert succeed("logs", "--daemon", "copy", "--lines", "30").count("asked for copies count=2: done") == count
-
-
-def play_steer(command: str) -> str:
-    """Run the playbook that steers the mirror, as people type it; return what it printed."""
-    inventory = os.environ.get("COPYTOOL_INVENTORY", "inventory/lab")
-    program = Path(sys.executable).with_name("ansible-playbook")
-    line = f"{program} playbooks/steer.yml -i {inventory} -e \"command='{command}'\""
-    done = subprocess.run(
-        line, shell=True, cwd=REPOSITORY, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_sessions_are_driven_and_compared(mirror: Mirror) -> None:
