@@ -13,6 +13,7 @@ from ..flavour import flavour
 from ..link.collector import ResponseCollector
 from ..link.connection import PING_INTERVAL_S
 from .bpf import compile_filter
+from .capabilities import held
 from .control import ControlServer
 from .log_level import set_log_level
 from .loop import EventLoop
@@ -32,7 +33,12 @@ _TAKEOVER_S = PING_INTERVAL_S + 0.5  # a copy that lives is never silent for lon
 
 
 class InterceptDaemon:
-    """Everything that runs in a `copytool intercept` process."""
+    """Everything that runs in a `copytool intercept` process.
+
+    capabilities: what it needs after it has started: nothing, as a capturing socket can be bound again without.
+    """
+
+    capabilities: tuple[str, ...] = ()
 
     def __init__(self, settings: InterceptSettings, loop: EventLoop) -> None:
         """Open everything that can fail; raises HostError or ConfigError with the reason."""
@@ -125,6 +131,7 @@ class InterceptDaemon:
             "role": "intercept",
             "version": __version__,
             "flavour": flavour(),
+            "capabilities": held(),
             "capture": capture_status(self._rings),
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],
