@@ -16,10 +16,8 @@ import socket
 import struct
 from typing import Any, NoReturn
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from .capabilities import CAP_NET_ADMIN, give_up_others
+from .netlink import IPRoute, NetlinkError
 from .processes import leave_parent
 
 __all__ = ["FIXED", "FRESH", "NeighbourKeeper", "find_neighbour"]

@@ -17,11 +17,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ..wire.address import format_address
 from .neighbours import FIXED, FRESH, NeighbourKeeper, find_neighbour
+from .netlink import IPRoute, NetlinkError
 
 __all__ = ["NextHop", "NextHopTable"]
 
