@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -23,9 +24,9 @@ def leave_parent(channels: Collection[int], name: str) -> None:
     kept = {0, 1, 2, *channels}
     for handler in logging.getLogger().handlers:
         handler.addFilter(lambda record: _name(record, name))
-        stream = getattr(handler, "stream", None)
-        if stream is not None:
-            kept.add(stream.fileno())
+        for value in vars(handler).values():  # a file, or a socket of whichever name
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                kept.add(value.fileno())
     _close_others(kept)
 
 
