@@ -1,6 +1,6 @@
 # `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup root lab test bench lint unit infra down clean lock
+.PHONY: help setup root lab test bench lint unit infra down clean lock audit
 
 bin := .venv/bin
 INVENTORY = inventory/lab
@@ -50,7 +50,11 @@ clean: ## Remove what was built in this directory; the lab must be down
 	find copytool \( -name '*.so' -o -name '*.c' \) -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock: setup ## Renew requirements-dev.txt from requirements-dev.in
-	@$(bin)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
-	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	    --output-file=requirements-dev.txt requirements-dev.in
+lock: setup ## Renew the locks requirements-*.txt from their .in
+	@for name in requirements-dev requirements-audit; do \
+	    $(bin)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
+	        --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --output-file=$$name.txt $$name.in || exit; \
+	done
+
+audit: setup ## Look the locked packages up in a public list of known vulnerabilities (3: none can be reached)
+	@scripts/audit

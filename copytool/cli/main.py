@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..errors import ConfigError, CopytoolError
 from .arguments import parse_arguments
@@ -22,6 +22,10 @@ from .status import format_status, print_status, status_paths
 from .version import version_text
 from .watch import watch
 
+if TYPE_CHECKING:
+    from ..io.loop import EventLoop
+    from ..io.settings import CopySettings
+
 __all__ = ["entry_point", "main"]
 
 _log = logging.getLogger("copytool")
@@ -32,6 +36,9 @@ its time at 5,000 connections a second."""
 
 
 class _Daemon(Protocol):
+    @property
+    def capabilities(self) -> tuple[str, ...]: ...
+
     def status(self) -> dict[str, Any]: ...
 
     def shut_down(self) -> None: ...
@@ -77,16 +84,14 @@ def _exit_status(error: CopytoolError) -> ExitStatus:
 
 def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
     # Imported late: `copytool status` and mistakes in the arguments answer without waiting for netlink.
-    from ..io.copy_daemon import CopyDaemon
+    from ..io.capabilities import give_up_others
     from ..io.intercept_daemon import InterceptDaemon
     from ..io.loop import EventLoop
-    from ..io.supervisor import Supervisor
     from .settings import copy_settings, intercept_settings
 
     make_daemon: Callable[[EventLoop], _Daemon]
     if command == "copy":
-        settings = copy_settings(values)
-        make_daemon = partial(CopyDaemon if settings.workers == 1 else Supervisor, settings)
+        make_daemon = partial(_make_copy, copy_settings(values))
     else:
         make_daemon = partial(InterceptDaemon, intercept_settings(values))
     gc.set_threshold(_OBJECTS_PER_COLLECTION)
@@ -100,7 +105,9 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
         pid_file = PidFile(pid_path) if pid_path is not None else None
         try:
             loop = EventLoop()
-            _serve(make_daemon(loop), loop, command, values, background)
+            daemon = make_daemon(loop)
+            give_up_others(daemon.capabilities)
+            _serve(daemon, loop, command, values, background)
         finally:
             if pid_file is not None:
                 pid_file.remove()
@@ -116,6 +123,15 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
         background.fail(ExitStatus.INTERNAL_ERROR, f"copytool: internal error: {error!r}; please report it")
         return ExitStatus.INTERNAL_ERROR
     return ExitStatus.OK
+
+
+def _make_copy(settings: CopySettings, loop: EventLoop) -> _Daemon:
+    from ..io.copy_daemon import CopyDaemon
+    from ..io.neighbours import NeighbourKeeper
+    from ..io.supervisor import Supervisor
+
+    keeper = NeighbourKeeper()
+    return (CopyDaemon if settings.workers == 1 else Supervisor)(settings, keeper, loop)
 
 
 def _serve(daemon: _Daemon, loop: Any, command: str, values: dict[str, Any], background: Background | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import socket
+from collections.abc import Iterator
 
 from ..errors import ConfigError, HostError
 
@@ -24,12 +25,16 @@ class _KernelProgram(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
+def _libpcap_names() -> Iterator[str]:
+    yield from ("libpcap.so.0.8", "libpcap.so.1")  # what Debian and most others ship
+    if name := ctypes.util.find_library("pcap"):  # starts ldconfig, gcc or ld, which the unit does not allow
+        yield name
+
+
 def _load_libpcap() -> ctypes.CDLL:
-    # find_library() needs gcc, ld or ldconfig; the soname is what Debian and most others ship
-    names = [ctypes.util.find_library("pcap"), "libpcap.so.0.8", "libpcap.so.1"]
-    for name in names:
+    for name in _libpcap_names():
         try:
-            library = ctypes.CDLL(name) if name else None
+            library = ctypes.CDLL(name)
         except OSError:
             library = None
         if library is not None:

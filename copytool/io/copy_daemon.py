@@ -16,12 +16,14 @@ from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
 from ..wire.address import format_address
+from .capabilities import CAP_NET_RAW, held
 from .capture_filter import CaptureFilter
 from .control import ControlServer
 from .copy_path import CopyPath
 from .link_client import InterceptClient
 from .log_level import set_log_level
 from .loop import EventLoop
+from .neighbours import NeighbourKeeper
 from .nexthop import NextHopTable
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
@@ -39,12 +41,18 @@ _BLOCK_BYTES = 1 << 17
 
 
 class CopyDaemon:
-    """Everything that runs in a `copytool copy` process."""
+    """Everything that runs in a `copytool copy` process.
 
-    def __init__(self, settings: CopySettings, loop: EventLoop) -> None:
+    capabilities: what it needs after it has started: an interface that comes back has to be sent on by a new socket.
+    """
+
+    capabilities = (CAP_NET_RAW,)
+
+    def __init__(self, settings: CopySettings, keeper: NeighbourKeeper, loop: EventLoop) -> None:
         """Open everything that can fail; raises HostError or ConfigError with the reason."""
         self._loop = loop
         self._settings = settings
+        self._keeper = keeper
         now = loop.now()
         self.engine = Engine(
             settings.targets,
@@ -57,7 +65,8 @@ class CopyDaemon:
         blocks = settings.ring_bytes // _BLOCK_BYTES
         self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
-        self._next_hops = NextHopTable(sorted({address for address, _ in targets}), self._tell_engine, now)
+        addresses = sorted({address for address, _ in targets})
+        self._next_hops = NextHopTable(addresses, keeper, self._tell_engine, now)
         session_log = SessionLog()
         self._path = CopyPath(self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now)
         share = Share(settings.client_networks, targets)
@@ -138,6 +147,7 @@ class CopyDaemon:
             self._loop.unwatch(ring)
             ring.close()
         self._next_hops.close()
+        self._keeper.close()
 
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
@@ -146,6 +156,7 @@ class CopyDaemon:
             "role": "copy",
             "version": __version__,
             "flavour": flavour(),
+            "capabilities": held(),
             "dry_run": self._settings.mirror.dry_run,
             "steering": self._steering.status(),
             **self.engine.status(),

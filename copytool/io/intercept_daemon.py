@@ -14,6 +14,7 @@ from ..link.collector import ResponseCollector
 from ..link.connection import PING_INTERVAL_S
 from ..link.share import Network, Share
 from .bpf import compile_filter
+from .capabilities import held
 from .control import ControlServer
 from .link_server import LinkServer, PeerConnection
 from .log_level import set_log_level
@@ -35,7 +36,12 @@ _TAKEOVER_S = PING_INTERVAL_S + 0.5  # a copy that lives is never silent for lon
 
 
 class InterceptDaemon:
-    """Everything that runs in a `copytool intercept` process."""
+    """Everything that runs in a `copytool intercept` process.
+
+    capabilities: what it needs after it has started: nothing, as a capturing socket can be bound again without.
+    """
+
+    capabilities: tuple[str, ...] = ()
 
     def __init__(self, settings: InterceptSettings, loop: EventLoop) -> None:
         """Open everything that can fail; raises HostError or ConfigError with the reason."""
@@ -147,6 +153,7 @@ class InterceptDaemon:
             "role": "intercept",
             "version": __version__,
             "flavour": flavour(),
+            "capabilities": held(),
             "capture": capture_status(self._rings),
             "responses": dict(self._collector.counters),
             "link": [peer.status() for peer in self._server.peers],

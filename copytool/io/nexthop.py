@@ -1,8 +1,8 @@
 """Where packets for a target leave this host: interface and link-layer header, from the kernel's tables.
 
-Sending on a packet socket does not make the kernel resolve or refresh neighbours, so this asks it to, through
-netlink: no packet of ours is needed for that. The tables are the production host's: entries that somebody made on
-purpose are only read.
+Sending on a packet socket does not make the kernel resolve or refresh neighbours, so it is asked to, through netlink:
+no packet of ours is needed for that. The tables are the production host's: entries that somebody made on purpose are
+only read.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ..wire.address import format_address
+from .neighbours import FIXED, FRESH, NeighbourKeeper, find_neighbour
+from .netlink import IPRoute, NetlinkError
 
 __all__ = ["NextHop", "NextHopTable"]
 
@@ -31,11 +30,6 @@ _RETRY_S = 0.2
 _GRACE_S = 1.0
 
 _NUD_USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80  # reachable, stale, delay, probe, noarp, permanent
-_NUD_FRESH = 0x02 | 0x08 | 0x10  # reachable, delay, probe: the kernel is at it already
-_NUD_FIXED = 0x40 | 0x80  # noarp, permanent
-_NUD_NONE = 0x00
-_NTF_USE = 0x01
-_NTF_EXT_LEARNED = 0x10
 _ARPHRD_ETHER = 1
 _RTN_LOCAL = 2
 _ETHERTYPE = {socket.AF_INET: 0x0800, socket.AF_INET6: 0x86DD}
@@ -69,8 +63,11 @@ class NextHopTable:
     after each look-up.
     """
 
-    def __init__(self, targets: list[bytes], on_refresh: Callable[[NextHopTable], None], now: float) -> None:
+    def __init__(
+        self, targets: list[bytes], keeper: NeighbourKeeper, on_refresh: Callable[[NextHopTable], None], now: float
+    ) -> None:
         self.hops: dict[bytes, NextHop] = {}
+        self._keeper = keeper
         self._targets = targets
         self._on_refresh = on_refresh
         self._problems: dict[bytes, _Problem] = {}
@@ -173,20 +170,10 @@ class NextHopTable:
 
     def _neighbour(self, gateway: str, index: int, family: int) -> bytes | None:
         """Return the gateway's link-layer address; start to resolve it, or to check it, where nobody else does."""
-        key = {"dst": gateway, "ifindex": index, "family": family}
-        entry = None
-        try:
-            entry = next(iter(self._netlink.neigh("get", **key)), None)
-        except NetlinkError as error:
-            if error.code != errno.ENOENT:
-                raise
-        state = entry["state"] if entry is not None else _NUD_NONE
-        flags = entry["flags"] if entry is not None else 0
-        # The kernel takes NTF_USE as an update, which would turn a permanent or externally learnt entry into a
-        # dynamic one, and a gateway that does not answer ARP into an unreachable one.
-        managed = entry is not None and entry.get_attr("NDA_FLAGS_EXT")
-        if not state & (_NUD_FRESH | _NUD_FIXED) and not flags & _NTF_EXT_LEARNED and not managed:
-            self._netlink.neigh("replace", flags=flags | _NTF_USE, state=_NUD_NONE, **key)
+        entry = find_neighbour(self._netlink, family, index, gateway)
+        state = entry["state"] if entry is not None else 0
+        if not state & (FRESH | FIXED):
+            self._keeper.resolve(family, index, gateway)
         if entry is None or not state & _NUD_USABLE:
             return None
         return bytes.fromhex(str(entry.get_attr("NDA_LLADDR")).replace(":", ""))

@@ -14,11 +14,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError, CopytoolError
+from .capabilities import held
 from .control import ControlServer
+from .copy_daemon import CopyDaemon
 from .fleet_steering import FleetSteering
 from .gather import ask_all
 from .log_level import set_log_level
 from .loop import EventLoop
+from .neighbours import NeighbourKeeper
 from .session_log import KEPT_SESSIONS
 from .settings import CopySettings
 from .shares import split_settings
@@ -36,12 +39,18 @@ _RESTART_S = 1.0
 
 
 class Supervisor:
-    """What `copytool copy` runs instead of a CopyDaemon when there are several workers."""
+    """What `copytool copy` runs instead of a CopyDaemon when there are several workers.
 
-    def __init__(self, settings: CopySettings, loop: EventLoop) -> None:
+    capabilities: what it has to keep, for the workers that it starts again.
+    """
+
+    capabilities = CopyDaemon.capabilities
+
+    def __init__(self, settings: CopySettings, keeper: NeighbourKeeper, loop: EventLoop) -> None:
         """Start the workers; raises HostError or ConfigError with the reason if one cannot start."""
         self._loop = loop
         self._settings = settings
+        self._keeper = keeper
         self._posts = [_Post(share) for share in split_settings(settings)]
         self._steering = FleetSteering(settings.mirror, self._ask_those_ready, loop.now)
         commands = {
@@ -53,7 +62,7 @@ class Supervisor:
         self._control = ControlServer(loop, settings.control_socket, commands)
         try:
             for post in self._posts:
-                post.worker = Worker(post.settings)
+                post.worker = Worker(post.settings, keeper)
             for post in self._posts:
                 assert post.worker is not None
                 post.worker.wait_ready(_START_S)
@@ -75,7 +84,8 @@ class Supervisor:
         for post in self._posts:
             if post.start_at <= now:
                 post.start_at = now + _RESTART_S  # if there cannot be another process now
-                post.worker = Worker(replace(post.settings, mirror=self._steering.settings(post.settings.mirror)))
+                mirror = self._steering.settings(post.settings.mirror)
+                post.worker = Worker(replace(post.settings, mirror=mirror), self._keeper)
                 post.start_at = float("inf")
                 post.restarts += 1
                 self._watch(post)
@@ -134,6 +144,7 @@ class Supervisor:
             with contextlib.suppress(OSError):
                 worker.control_socket.unlink()  # of one that was killed
         self._control.close()
+        self._keeper.close()
 
     def status(self) -> dict[str, Any]:
         """Return the sum of what the workers count, and what is known of each, as JSON-able data."""
@@ -141,6 +152,7 @@ class Supervisor:
         total = add_up(self._settings, self._steering.status(), answers)
         total["internal_errors"] += self._loop.failures
         total["cpu_s"] = round(total["cpu_s"] + time.process_time(), 3)
+        total["capabilities"] = held()
         total["workers"] = [post.status(answers.get(post.number)) for post in self._posts]
         return total
 

@@ -15,7 +15,7 @@ __all__ = ["add_up", "merge_sessions"]
 
 Document = dict[str, Any]
 
-_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link", "certificate")
+_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link", "certificate", "capabilities")
 
 
 def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Document]) -> Document:

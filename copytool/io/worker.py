@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..errors import ConfigError, CopytoolError, HostError
+from .capabilities import give_up_others
 from .copy_daemon import CopyDaemon
 from .loop import EventLoop
+from .neighbours import NeighbourKeeper
+from .processes import leave_parent
 from .settings import CopySettings
 
 __all__ = ["Worker", "WorkerFailed"]
@@ -42,7 +45,7 @@ class Worker:
     number: from 1. ready: whether it runs. channel: readable when it has reported, or is gone.
     """
 
-    def __init__(self, settings: CopySettings) -> None:
+    def __init__(self, settings: CopySettings, keeper: NeighbourKeeper) -> None:
         """Start the process. Nothing else may run in this process that a fork would break (threads)."""
         self.number = settings.worker + 1
         self.control_socket: Path = settings.control_socket
@@ -52,7 +55,7 @@ class Worker:
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _be_worker(settings, its_channel)
+            _be_worker(settings, its_channel, keeper)
         its_channel.close()
 
     def wait_ready(self, timeout_s: float) -> None:
@@ -101,12 +104,12 @@ class Worker:
         self.channel.close()
 
 
-def _be_worker(settings: CopySettings, channel: socket.socket) -> NoReturn:
+def _be_worker(settings: CopySettings, channel: socket.socket, keeper: NeighbourKeeper) -> NoReturn:
     """Run in the new process and never return: what is on the stack belongs to the supervisor."""
     status = 1
     try:
-        _leave_supervisor(channel.fileno(), settings.worker + 1)
-        _run(settings, channel)
+        leave_parent({channel.fileno(), keeper.channel.fileno()}, f"worker {settings.worker + 1}")
+        _run(settings, channel, keeper)
         status = 0
     except CopytoolError as error:
         _report(channel, str(error), "config" if isinstance(error, ConfigError) else "host")
@@ -118,9 +121,10 @@ def _be_worker(settings: CopySettings, channel: socket.socket) -> NoReturn:
         os._exit(status)
 
 
-def _run(settings: CopySettings, channel: socket.socket) -> None:
+def _run(settings: CopySettings, channel: socket.socket, keeper: NeighbourKeeper) -> None:
     loop = EventLoop()
-    daemon = CopyDaemon(settings, loop)
+    daemon = CopyDaemon(settings, keeper, loop)
+    give_up_others(daemon.capabilities)
     loop.watch(channel, selectors.EVENT_READ, lambda _events: loop.stop())
     _report(channel, "", "")
     loop.run()
@@ -131,30 +135,3 @@ def _run(settings: CopySettings, channel: socket.socket) -> None:
 def _report(channel: socket.socket, error: str, kind: str) -> None:
     with contextlib.suppress(OSError):
         channel.sendall(json.dumps({"error": error[: _REPORT_BYTES // 8], "kind": kind}).encode())
-
-
-def _leave_supervisor(channel: int, number: int) -> None:
-    """Give up what the supervisor has open: its pid file's lock, its sockets, the ends of other workers' pairs.
-
-    A worker obeys only its supervisor, so signals that a terminal or a service manager sends to all end it in order.
-    """
-    signal.set_wakeup_fd(-1)
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(name, signal.SIG_IGN)
-    kept = {0, 1, 2, channel}
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: _name(record, number))
-        stream = getattr(handler, "stream", None)
-        if stream is not None:
-            kept.add(stream.fileno())
-    previous = 2
-    for descriptor in sorted(kept - {0, 1, 2}):
-        os.closerange(previous + 1, descriptor)
-        previous = descriptor
-    os.closerange(previous + 1, os.sysconf("SC_OPEN_MAX"))
-
-
-def _name(record: logging.LogRecord, number: int) -> bool:
-    """Let a log line begin with the worker's number."""
-    record.msg = f"worker {number}: {record.msg}"
-    return True

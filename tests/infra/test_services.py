@@ -9,7 +9,6 @@ from support.mirror import KIND_OF, Mirror
 from support.topology import Topology
 from testinfra.host import Host
 
-CAP_NET_ADMIN, CAP_NET_RAW = 12, 13
 LINK_PORT = 36524
 
 
@@ -46,20 +45,6 @@ def process_facts(host: Host, pid: int) -> dict[str, str]:
     """The fields of a process's status."""
     lines = host.check_output("cat /proc/%s/status", str(pid)).splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-@pytest.mark.parametrize("daemon", ["copy", "intercept"])
-def test_daemon_has_just_its_two_capabilities(mirror: Mirror, hosts: dict[str, Host], daemon: str) -> None:
-    wanted = 1 << CAP_NET_ADMIN | 1 << CAP_NET_RAW
-    for name, pid in mirror.main_pids(daemon).items():
-        facts = process_facts(hosts[name], pid)
-        assert "0" not in facts["Uid"].split()
-        assert "0" not in facts["Gid"].split()
-        assert int(facts["CapEff"], 16) == wanted
-        assert int(facts["CapPrm"], 16) == wanted
-        assert int(facts["CapBnd"], 16) == wanted
-        assert facts["NoNewPrivs"] == "1"
-        assert facts["Seccomp"] == "2"
 
 
 def test_links_are_established(mirror: Mirror, topology: Topology) -> None:

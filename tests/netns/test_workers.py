@@ -87,13 +87,16 @@ def test_sessions_arrive_exactly(network: Network, count: int) -> None:
 
 
 def test_workers_share_nothing(network: Network) -> None:
-    """No socket, pipe or writable mapping is in two of the processes, apart from the output that they log to."""
+    """No socket, pipe or writable mapping is in two of the processes, apart from the output that they log to, and the
+    socket on which they all ask the process that may have next hops looked for."""
     network.start_mirror(f"{COPY} --workers 2")
     pids = [network.online.latest.pid, *_pids(network)]
     opened = [{str(path.readlink()) for path in Path(f"/proc/{pid}/fd").glob("*")} for pid in pids]
     sockets = [{name for name in names if name.startswith(("socket:", "pipe:"))} for names in opened]
     assert min(map(len, sockets)) >= 4
-    assert all(not one & other for n, one in enumerate(sockets) for other in sockets[:n])
+    asking = set.intersection(*sockets)
+    assert len(asking) == 1
+    assert all(one & other == asking for n, one in enumerate(sockets) for other in sockets[:n])
     for pid in pids[1:]:
         maps = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
         shared = [fields[-1] for fields in maps if fields[1].startswith("rw") and fields[1].endswith("s")]

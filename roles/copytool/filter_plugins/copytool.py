@@ -1,8 +1,10 @@
-"""Finds the interfaces to capture on in a host's facts, and writes TOML."""
+"""Finds the interfaces to capture on in a host's facts, and copy's peers in its configuration, and writes TOML."""
 
 from __future__ import annotations
 
 import json
+import re
+from ipaddress import ip_address
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -48,6 +50,21 @@ def copytool_peer(peer: dict[str, Any]) -> list[str]:
     return [f"{peer['key']}={network}" for network in networks]
 
 
+def copytool_far_ends(config: dict[str, Any]) -> list[str]:
+    """The addresses of copy's intercepts and targets, from its configuration; [] where one of them has a name only."""
+    ends = [*_items(config["intercept"]), *(item.partition("-")[2] for item in _items(config["map"]))]
+    hosts = {re.sub(r":\d+$", "", end).removeprefix("[").removesuffix("]") for end in ends}
+    try:
+        return sorted(str(ip_address(host)) for host in hosts)
+    except ValueError:
+        return []
+
+
+def _items(value: str | list[str]) -> list[str]:
+    """The items of an option that is a list, of strings that may be lists themselves."""
+    return [item.strip() for text in ([value] if isinstance(value, str) else value) for item in text.split(",")]
+
+
 class FilterModule:
     """Ansible's entry point."""
 
@@ -56,5 +73,6 @@ class FilterModule:
         return {
             "copytool_interfaces": copytool_interfaces,
             "copytool_peer": copytool_peer,
+            "copytool_far_ends": copytool_far_ends,
             "copytool_toml_value": copytool_toml_value,
         }

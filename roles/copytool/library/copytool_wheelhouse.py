@@ -111,6 +111,8 @@ PACKAGE = "copytool"
 PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "manylinux_2_34")
 SOURCE_SUFFIXES = {".py", ".pxd", ".pyx", ".typed"}
 KEPT_WHEELHOUSES = 8
+LAYOUT = "wheels, and their hashes"
+REQUIREMENTS = "requirements.txt"
 BUILD_FILES = ("pyproject.toml", "setup.py", "MANIFEST.in")
 BUILD_TOOLS = {"pure": ("setuptools",), "compiled": ("setuptools", "Cython")}
 CHOICES = {"pure": {"SKIP_CYTHON": "1", "REQUIRE_CYTHON": ""}, "compiled": {"SKIP_CYTHON": "", "REQUIRE_CYTHON": "1"}}
@@ -132,13 +134,28 @@ def content_key(source_dir: Path, lock_text: str, host: str) -> str:
     for path in source_files(source_dir):
         digest.update(f"{path.relative_to(source_dir)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
-    digest.update(f"\0{lock_text}\0{host}".encode())
+    digest.update(f"\0{lock_text}\0{host}\0{LAYOUT}".encode())
     return digest.hexdigest()[:16]
 
 
 def pinned_versions(lock_text: str) -> list[str]:
     """The lock's `name==version` lines, without hashes and environment markers."""
     return re.findall(r"^([A-Za-z0-9._-]+==[^\s;\\]+)", lock_text, flags=re.MULTILINE)
+
+
+def locked_entries(names: tuple[str, ...], lock_text: str) -> str:
+    """The lock's entries for these packages, with their hashes; empty if it has not all of them."""
+    found = [re.search(rf"^{name}==(?:.*\\\n)*.*", lock_text, flags=re.MULTILINE | re.IGNORECASE) for name in names]
+    return "".join(f"{entry[0]}\n" for entry in found if entry) if all(found) else ""
+
+
+def requirements(wheels: list[Path]) -> str:
+    """A requirements file that has pip install these very wheels."""
+    lines = []
+    for wheel in wheels:
+        name, version, _ = wheel.name.split("-", 2)
+        lines.append(f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n")
+    return "".join(lines)
 
 
 def unlocked_wheels(wheels: list[Path], lock_text: str) -> list[str]:
@@ -229,7 +246,8 @@ class Wheelhouse:
                     msg=f"These wheels have none of the hashes in {self._module.params['lock_file']}: {wrong}. "
                     "Remake the lock when the dependency was meant to change."
                 )
-            self._build_package(wheels, Path(scratch) / "source")
+            self._build_package(wheels, Path(scratch))
+            (wheels / REQUIREMENTS).write_text(requirements(sorted(wheels.glob("*.whl"))))
             wheels.rename(self.path)
         self._remove_oldest()
 
@@ -253,18 +271,36 @@ class Wheelhouse:
             "fetch copytool's dependencies (this needs a package index once)",
         )
 
-    def _build_package(self, wheels: Path, source: Path) -> None:
+    def _isolation(self, scratch: Path) -> tuple[list[str], dict[str, str]]:
+        """Arguments and environment that have pip build with the tools that are there, else with those in the lock."""
+        names = BUILD_TOOLS[self.flavour]
+        if all(importlib.util.find_spec(name) for name in names):
+            return ["--no-build-isolation"], {}
+        entries = locked_entries(names, self._lock_text)
+        if not entries:
+            return [], {}  # pip fetches the newest
+        pins, tools = scratch / "tools.txt", scratch / "tools"
+        pins.write_text(entries)
+        hashes = ["--require-hashes"] if "--hash=" in entries else []
+        self._pip(
+            ["install", *hashes, "--no-deps", f"--target={tools}", f"--requirement={pins}"],
+            "fetch what builds copytool's wheel (this needs a package index once)",
+        )
+        return ["--no-build-isolation"], {"PYTHONPATH": os.fspath(tools)}
+
+    def _build_package(self, wheels: Path, scratch: Path) -> None:
+        source = scratch / "source"
         # A copy, so that the build's leavings do not land in the checkout.
         texts = [path for pattern in ("README*", "LICENSE*") for path in self._source_dir.glob(pattern)]
         for path in [*source_files(self._source_dir), *texts]:
             target = source / path.relative_to(self._source_dir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        has_tools = all(importlib.util.find_spec(name) for name in BUILD_TOOLS[self.flavour])
-        isolation = ["--no-build-isolation"] if has_tools else []
+        isolation, environment = self._isolation(scratch)
         self._pip(
             ["wheel", "--no-deps", *isolation, f"--wheel-dir={wheels}", str(source)],
             "build copytool's wheel",
+            environment,
         )
         needed = needed_glibc(next(wheels.glob(f"{PACKAGE}-*.whl")))
         if version_tuple(needed) > version_tuple(self._module.params["glibc"]):
@@ -272,9 +308,11 @@ class Wheelhouse:
                 f"what the control machine compiles needs glibc {needed}, the host has {self._module.params['glibc']}"
             )
 
-    def _pip(self, arguments: list[str], purpose: str) -> None:
+    def _pip(self, arguments: list[str], purpose: str, environment: dict[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
-        status, out, err = self._module.run_command(command, environ_update=CHOICES[self.flavour])
+        status, out, err = self._module.run_command(
+            command, environ_update={**CHOICES[self.flavour], **(environment or {})}
+        )
         if status == 0:
             return
         if said := re.search(r"copytool: .*cannot be compiled: (.*)", out + err):

@@ -67,6 +67,21 @@ def test_toml_refuses_what_it_cannot_write() -> None:
         toml_value({"a": 1})
 
 
+@pytest.mark.parametrize(
+    ("intercept", "mapping", "found"),
+    [
+        (["192.168.50.102"], ["1025-192.168.50.101:1025"], ["192.168.50.101", "192.168.50.102"]),
+        ("192.168.50.102:9,fd50::1", "192.168.50.10:1-[fd00::1]:2, 3-[fd00::1]:3", []),
+        ("[fd50::1]:9", "[fd50::a]:1-[fd00::1]:2, 3-10.0.0.1:3", ["10.0.0.1", "fd00::1", "fd50::1"]),
+        (["assistant.example"], ["1-10.0.0.1:1"], []),
+        (["10.0.0.2"], ["1-my-target-1:1"], []),
+    ],
+)
+def test_addresses_that_copy_speaks_to(intercept: Any, mapping: Any, found: list[str]) -> None:
+    """All of them or none: a name is known to the host only."""
+    assert filters["copytool_far_ends"]({"intercept": intercept, "map": mapping}) == found
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> Path:
     (tmp_path / "copytool" / "io").mkdir(parents=True)
@@ -99,6 +114,17 @@ def test_key_tells_contents_in_one_file_from_the_same_in_two(sources: Path) -> N
 def test_pins_are_the_locks_versions() -> None:
     lock = "# comment\npyroute2==0.9.6 \\\n    --hash=sha256:00\nfoo[bar]==1\ntomli==2.0 ; python_version < '3.11'\n"
     assert wheelhouse.pinned_versions(lock) == ["pyroute2==0.9.6", "tomli==2.0"]
+
+
+def test_the_locks_entries_have_their_hashes() -> None:
+    cython, setuptools = (
+        "cython==3 \\\n    --hash=sha256:01 \\\n    --hash=sha256:02",
+        "setuptools==9 \\\n    --hash=sha256:03",
+    )
+    lock = f"a-setuptools==1 \\\n    --hash=sha256:04\n{cython}\n    # via x\n{setuptools}\nsetuptools-scm==1\n"
+    assert wheelhouse.locked_entries(("setuptools",), lock) == f"{setuptools}\n"
+    assert wheelhouse.locked_entries(("setuptools", "Cython"), lock) == f"{setuptools}\n{cython}\n"
+    assert wheelhouse.locked_entries(("setuptools", "flit"), lock) == ""
 
 
 def test_wheels_must_have_a_hash_of_the_lock(tmp_path: Path) -> None:

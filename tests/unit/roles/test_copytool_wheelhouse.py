@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -90,6 +92,27 @@ def test_compiled_for_a_host_with_the_same_python(run: Run) -> None:
         assert f"copytool/half.{ABI}.so" in wheel.namelist()
     assert run() == {**made, "changed": False}
     assert run(_ansible_check_mode=True) == {**made, "changed": False}
+
+
+def test_hosts_install_nothing_but_these_wheels(run: Run) -> None:
+    """Beside the wheels there is what makes pip refuse others of the same names."""
+    made = run(flavour="pure")
+    (wheel,) = Path(made["path"]).glob("*.whl")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert (Path(made["path"]) / "requirements.txt").read_text() == f"copytool==1 --hash=sha256:{digest}\n"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--no-index", "--no-deps", "--require-hashes"]
+    install = [
+        *pip,
+        f"--find-links={made['path']}",
+        f"--requirement={made['path']}/requirements.txt",
+        "--ignore-installed",
+    ]
+    assert subprocess.run(install, check=False).returncode == 0
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("copytool/more.py", "")
+    refused = subprocess.run(install, check=False, capture_output=True, text=True)
+    assert refused.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
 
 
 def test_pure_when_asked(run: Run) -> None:
