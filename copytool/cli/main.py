@@ -25,6 +25,7 @@ from .watch import watch
 __all__ = ["entry_point", "main"]
 
 _log = logging.getLogger("copytool")
+_status_log = logging.getLogger("copytool.status")
 
 _OBJECTS_PER_COLLECTION = 100_000
 """Sessions leave no reference cycles. Looking for some after each 700 objects, as Python does, took copy a twelfth of
@@ -96,7 +97,7 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
         if background is not None:
             pid_path = pid_path or Path("/run/copytool") / command / "pid"
             log_path = log_path or Path(f"/var/log/copytool-{command}.log")
-        set_up_logging(log_path, values["log_level"])
+        set_up_logging(command, log_path, values["log_level"])
         pid_file = PidFile(pid_path) if pid_path is not None else None
         try:
             loop = EventLoop()
@@ -123,7 +124,7 @@ def _serve(daemon: _Daemon, loop: Any, command: str, background: Background | No
 
     def log_status() -> None:
         for line in format_status(daemon.status()):
-            _log.info("%s", line)
+            _status_log.info("%s", line)
 
     if "NOTIFY_SOCKET" in os.environ:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -155,6 +155,7 @@ def _leave_supervisor(channel: int, number: int) -> None:
 
 
 def _name(record: logging.LogRecord, number: int) -> bool:
-    """Let a log line begin with the worker's number."""
+    """Let a log line begin with the worker's number, and have it for a field of the journal."""
+    record.worker = number
     record.msg = f"worker {number}: {record.msg}"
     return True
