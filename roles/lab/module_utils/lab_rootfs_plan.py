@@ -34,6 +34,9 @@ MASKED_UNITS = (
 DISABLED_UNITS = ("prometheus.service",)
 """Units that their packages enable, and that run only where a role asks for them."""
 
+LEFT_OUT = ("/usr/share/javascript/moment-timezone/data/*",)
+"""Files of packages that are large and of no use: time zones in all their versions, for pages that Prometheus shows."""
+
 
 def recipe(release: str, packages: list[str]) -> Recipe:
     """All that the root file system is made from; the same recipe gives the same name."""
@@ -42,6 +45,7 @@ def recipe(release: str, packages: list[str]) -> Recipe:
     return {
         "release": release,
         "packages": sorted(set(packages)),
+        "left_out": list(LEFT_OUT),
         "hooks": [
             f"printf '%s' '{SSHD_CONFIG}' > \"$1/etc/ssh/sshd_config.d/lab.conf\"",
             f'for unit in {masks}; do ln -sf /dev/null "$unit"; done',
@@ -62,5 +66,6 @@ def build_command(made_from: Recipe, target: Path, mirror: str) -> list[str]:
     """The command that builds a recipe into ``target``, from ``mirror`` or else from mmdebstrap's default."""
     command = ["mmdebstrap", "--mode=root", "--variant=minbase"]
     command += [f"--include={','.join(made_from['packages'])}"]
+    command += [f"--dpkgopt=path-exclude={path}" for path in made_from["left_out"]]
     command += [f"--customize-hook={hook}" for hook in made_from["hooks"]]
     return [*command, made_from["release"], str(target), *([mirror] if mirror else [])]
