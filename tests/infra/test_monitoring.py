@@ -93,7 +93,7 @@ def test_a_lost_link_is_an_alert_and_in_the_journal(mirror: Mirror, prometheus: 
     """Stopping intercept is noticed on both sides; when it is back all is quiet."""
     wait_until_quiet(prometheus)
     assistants, online_hosts = mirror.of_kind("assistant").values(), mirror.of_kind("online").values()
-    begun = [host.check_output("date +@%%s") for host in online_hosts]
+    begun = [host.check_output("date +@%s") for host in online_hosts]
     wanted = {"CopytoolLinkDown": "firing", "CopytoolDaemonDown": "firing"}
     for assistant in assistants:
         assistant.check_output("systemctl stop copytool@intercept")
