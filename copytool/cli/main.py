@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from ..errors import ConfigError, CopytoolError
+from ..io.journal import is_journal
 from .arguments import parse_arguments
 from .control import CONTROL_COMMANDS, run_control
 from .daemonise import Background, PidFile, set_up_logging
@@ -60,7 +61,8 @@ def main(arguments: Sequence[str]) -> ExitStatus:
             return ExitStatus.OK
         return _run_daemon(command, values)
     except CopytoolError as error:
-        print(f"copytool: {error}", file=sys.stderr)
+        priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3)
+        print(f"{priority}copytool: {error}", file=sys.stderr)
         return _exit_status(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return ExitStatus.OK

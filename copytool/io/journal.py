@@ -79,8 +79,10 @@ def encode_fields(fields: Mapping[str, str]) -> bytes:
     return b"".join(parts)
 
 
-def is_journal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+def is_journal(stream: TextIO | None, environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether a stream leads to journald: JOURNAL_STREAM has its device and inode (systemd.exec(5))."""
+    if stream is None:  # it was closed before Python started
+        return False
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):  # closed, or no file at all

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -80,3 +81,17 @@ def test_what_is_said_again_and_again_is_shown_now_and_then(tmp_path: Path) -> N
     lines = path.read_text().splitlines()
     assert len([line for line in lines if "dropped" in line]) == BURST
     assert len([line for line in lines if "asked for" in line]) == 50
+
+
+@pytest.mark.parametrize(("journal", "prefix"), [(True, "<3>copytool: "), (False, "copytool: ")])
+def test_what_keeps_a_daemon_from_starting_is_an_error_in_the_journal(journal: bool, prefix: str) -> None:
+    """Told by the priority in front of the line, which people who read stderr do not see."""
+    reader, writer = os.pipe()
+    status = os.fstat(writer)
+    stream = f"{status.st_dev}:{status.st_ino}" if journal else "1:2"
+    words = [sys.executable, "-m", "copytool", "copy"]
+    done = subprocess.run(words, stderr=writer, env={**os.environ, "JOURNAL_STREAM": stream}, timeout=30, check=False)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        assert said.readline().startswith(prefix)
+    assert done.returncode == 2

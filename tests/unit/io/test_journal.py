@@ -168,3 +168,4 @@ def test_is_journal(tmp_path: Path) -> None:
         assert not is_journal(stream, {})
     assert not is_journal(stream, {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}), "it is closed"
     assert not is_journal(sys.__stderr__, {})
+    assert not is_journal(None, {"JOURNAL_STREAM": "1:2"})
