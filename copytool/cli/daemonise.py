@@ -11,9 +11,11 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 from ..errors import HostError
+from ..io.journal import JOURNAL_SOCKET, JournalHandler, is_journal
+from ..io.log_limit import LogLimit
 from .exit_status import ExitStatus
 
 __all__ = ["Background", "PidFile", "set_up_logging"]
@@ -96,8 +98,11 @@ def _wait_for_child(reader: int) -> NoReturn:
     os._exit(report[0])
 
 
-def set_up_logging(log_file: Path | None, level: str) -> None:
-    """Log to `log_file` (reopened when it is rotated), else to stderr, with priorities where journald reads it."""
+def set_up_logging(role: str, log_file: Path | None, level: str) -> None:
+    """Log to `log_file` (reopened when it is rotated), else to stderr, or to journald where that reads stderr.
+
+    role: what the process is. What happens again and again is shown now and then (io/log_limit.py).
+    """
     handler: logging.Handler
     if log_file is not None:
         try:
@@ -106,10 +111,12 @@ def set_up_logging(log_file: Path | None, level: str) -> None:
         except OSError as error:
             raise HostError(f"-l (--log-file) {str(log_file)!r}: {error.strerror}") from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    elif is_journal(sys.stderr) and JOURNAL_SOCKET.is_socket():
+        handler = JournalHandler(role)
     else:
         handler = logging.StreamHandler()
-        under_systemd = "JOURNAL_STREAM" in os.environ
-        handler.setFormatter(_JournalFormatter() if under_systemd else logging.Formatter("copytool: %(message)s"))
+        handler.setFormatter(logging.Formatter("copytool: %(message)s"))
+    handler.addFilter(LogLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -124,19 +131,3 @@ class _LogFile(logging.handlers.WatchedFileHandler):
             super().emit(record)
         except (OSError, ValueError):  # ValueError: a file that was closed by an attempt that failed
             self.stream = None  # makes the next emit open it
-
-
-class _JournalFormatter(logging.Formatter):
-    """Prefixes each line with its syslog priority (sd-daemon(3)); journald adds the time."""
-
-    _PRIORITY: ClassVar[dict[int, int]] = {
-        logging.DEBUG: 7,
-        logging.INFO: 6,
-        logging.WARNING: 4,
-        logging.ERROR: 3,
-        logging.CRITICAL: 2,
-    }
-
-    def format(self, record: logging.LogRecord) -> str:
-        prefix = f"<{self._PRIORITY.get(record.levelno, 5)}>"
-        return "\n".join(prefix + line for line in super().format(record).splitlines())

@@ -27,7 +27,7 @@ def run_exporter(values: dict[str, Any]) -> None:
     parsed = ip_address(address)
     if (parsed.is_unspecified or not parsed.is_private) and not values["allow_public"]:
         raise ConfigError(f"--listen: {address} may be reached from anywhere; say --allow-public if that is meant")
-    set_up_logging(values["log_file"], values["log_level"])
+    set_up_logging("exporter", values["log_file"], values["log_level"])
     exporter = Exporter(address, port, {role: path for role in ROLES if (path := values[f"{role}_socket"])})
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: exporter.stop())

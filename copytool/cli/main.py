@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from ..errors import ConfigError, CopytoolError
+from ..io.journal import is_journal
 from .arguments import parse_arguments
 from .control import CONTROL_COMMANDS, run_control
 from .daemonise import Background, PidFile, set_up_logging
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["entry_point", "main"]
 
 _log = logging.getLogger("copytool")
+_status_log = logging.getLogger("copytool.status")
 
 _OBJECTS_PER_COLLECTION = 100_000
 """Sessions leave no reference cycles. Looking for some after each 700 objects, as Python does, took copy a twelfth of
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str]) -> ExitStatus:
             return ExitStatus.OK
         return _run_daemon(command, values)
     except CopytoolError as error:
-        print(f"copytool: {error}", file=sys.stderr)
+        priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3)
+        print(f"{priority}copytool: {error}", file=sys.stderr)
         return _exit_status(error)
     except (BrokenPipeError, KeyboardInterrupt):
         return ExitStatus.OK
@@ -101,7 +104,7 @@ def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
         if background is not None:
             pid_path = pid_path or Path("/run/copytool") / command / "pid"
             log_path = log_path or Path(f"/var/log/copytool-{command}.log")
-        set_up_logging(log_path, values["log_level"])
+        set_up_logging(command, log_path, values["log_level"])
         pid_file = PidFile(pid_path) if pid_path is not None else None
         try:
             loop = EventLoop()
@@ -139,7 +142,7 @@ def _serve(daemon: _Daemon, loop: Any, command: str, values: dict[str, Any], bac
 
     def log_status() -> None:
         for line in format_status(daemon.status()):
-            _log.info("%s", line)
+            _status_log.info("%s", line)
 
     if "NOTIFY_SOCKET" in os.environ:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

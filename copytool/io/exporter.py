@@ -71,7 +71,7 @@ class Exporter:
             except CopytoolError as error:
                 answers[role] = None
                 if self._failed.get(role) != str(error):  # once for each cause
-                    _log.warning("%s", error)
+                    _log.warning("no metrics of %s: %s", role, error)
                 self._failed[role] = str(error)
         return answers
 

@@ -218,11 +218,10 @@ class EventLoop:
         self._wakeup_write.close()
 
     def note_failure(self) -> None:
-        """Count the exception being handled, and log it unless there were many."""
+        """Count the exception being handled, and log it."""
         self.failures += 1
-        if self.failures <= 10 or self.failures % 1000 == 0:
-            with contextlib.suppress(Exception):  # nor may a log that cannot be written
-                _log.exception("internal error %d (copytool goes on; please report it)", self.failures)
+        with contextlib.suppress(Exception):  # nor may a log that cannot be written
+            _log.exception("internal error %d (copytool goes on; please report it)", self.failures)
 
     def _guard(self, callback: Callable[..., None], argument: float) -> bool:
         """Call back; return whether that went well."""

@@ -39,5 +39,6 @@ def _close_others(kept: set[int]) -> None:
 
 
 def _name(record: logging.LogRecord, name: str) -> bool:
+    record.process_label = name  # a field of the journal
     record.msg = f"{name}: {record.msg}"
     return True

@@ -31,6 +31,8 @@ class Topology:
     assistants: dict[str, str]
     """Each online host's assistant, the one that answers to its part go to."""
     service_ports: list[int]
+    prometheus: str
+    """The host that runs Prometheus, "" if none does."""
 
     @property
     def services(self) -> list[str]:
@@ -62,4 +64,5 @@ def read_topology(inventory: Path | None = None, ssh_config: Path | None = None)
         },
         assistants={name: variables[name].get("copytool_assistant", names["assistant"][0]) for name in names["online"]},
         service_ports=ports if isinstance(ports, list) else [ports],
+        prometheus=next(iter(values.get("monitoring_hosts", {}).get("hosts", [])), ""),
     )

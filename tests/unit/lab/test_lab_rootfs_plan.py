@@ -23,3 +23,10 @@ def test_mirror_is_optional() -> None:
     made_from = plan.recipe("bookworm", ["a"])
     assert plan.build_command(made_from, Path("/t"), "")[-2:] == ["bookworm", "/t"]
     assert plan.build_command(made_from, Path("/t"), "file:///mirror")[-1] == "file:///mirror"
+
+
+def test_units_and_files_that_nobody_asked_for_are_left_out() -> None:
+    """What a package enables does not run, and what is large and of no use is not unpacked."""
+    command = plan.build_command(plan.recipe("bookworm", ["a"]), Path("/t"), "")
+    assert [word for word in command if word.startswith("--customize-hook=rm -f") and "prometheus.service" in word]
+    assert f"--dpkgopt=path-exclude={plan.LEFT_OUT[0]}" in command
