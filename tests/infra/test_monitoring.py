@@ -107,7 +107,7 @@ def test_a_lost_link_is_an_alert_and_in_the_journal(mirror: Mirror, prometheus: 
     for host, since in zip(online_hosts, begun, strict=True):
         entries = journal(host, "copytool@copy", "--since", since)
         (lost,) = [entry for entry in entries if "lost" in entry["MESSAGE"]]
-        assert (lost["PRIORITY"], lost["COPYTOOL_LOGGER"]) == ("4", "copytool.io.transport")
+        assert (lost["PRIORITY"], lost["COPYTOOL_LOGGER"]) == ("4", "copytool.io.link_client")
 
 
 def journal(host: Host, unit: str, *arguments: str) -> list[dict[str, Any]]:

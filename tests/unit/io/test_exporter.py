@@ -61,7 +61,7 @@ INTERCEPT_STATUS = {
     "capture": CAPTURE,
     "link": [LINK],
     "refused_links": 1,
-    "certificate": None,
+    "certificate": {"subject": "assistant", "not_after": "2030-01-01T00:00:00+00:00", "days_left": 5},
     "internal_errors": 0,
 }
 
@@ -130,6 +130,7 @@ def test_what_is_counted_is_served(host: Host) -> None:
         ("copytool_cpu_seconds_total",): 1.5,
         ("copytool_internal_errors_total", "copy"): 1,
         ("copytool_kernel_dropped_packets_total", "intercept"): 3,
+        ("copytool_certificate_expiry_timestamp_seconds", "intercept"): 1893456000,
         ("copytool_link_up", "192.168.50.102:36524"): 1,
         ("copytool_link_up", "192.168.50.103:36524"): 0,
         ("copytool_links",): 1,
