@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError
 from ..io.checks.result import FAILED, OK, SKIPPED, WARNING, Result
+from ..link.share import Network
 from .exit_status import ExitStatus
 from .option_values import add_option, read_options
 from .options import CHECK_OPTIONS
@@ -131,7 +132,7 @@ def _results(role: str, options: dict[str, Any], wait_s: float, with_probe: bool
     elif role == "intercept":
         from ..io.checks.intercept_side import check_intercept
 
-        networks = (options["client_network"] or ([], []))[0]
+        networks: list[Network] = (options["client_network"] or ([], []))[0]
         yield from check_intercept(intercept_settings(options), networks, wait_s)
     else:
         from ..io.checks.target_side import check_target

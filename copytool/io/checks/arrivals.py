@@ -38,9 +38,9 @@ def check_arrivals(networks: Sequence[Network], services: Sequence[tuple[bytes, 
         if seen.is_outgoing:
             if (seen.source, seen.source_port) in services and _is_in(seen.destination, networks):
                 answers[f"{'RST' if seen.flags & RST else 'SYN/ACK'} on {seen.interface}"] += 1
-        elif (
-            seen.flags & SYN and (seen.destination, seen.destination_port) in services and _is_in(seen.source, networks)
-        ):
+            return
+        is_service = (seen.destination, seen.destination_port) in services
+        if is_service and seen.flags & SYN and _is_in(seen.source, networks):
             syns[seen.interface] += 1
             first[0] = first[0] or time.monotonic()
 

@@ -70,9 +70,8 @@ def check_firewall(packets: list[Packet]) -> Result:
     verb = "takes" if worst.certain else "may take"
     packet = packets[0]
     cause = f"{worst.where} {verb} what the mirror needs ({worst.verdict})"
-    fix = (
-        f"accept TCP {packet.source} to {packet.destination} port {packet.destination_port}; see `nft -a list ruleset`"
-    )
+    way = f"{packet.source} to {packet.destination} port {packet.destination_port}"
+    fix = f"let TCP pass from {way}, and its answers; see `nft -a list ruleset`"
     return (failed if worst.certain else warning)("firewall", seen, cause, fix)
 
 
@@ -211,7 +210,8 @@ def _contains(right: Any, own: Any, equals: Any) -> str:
         try:
             if isinstance(own, int):
                 return _YES if low <= own <= high else _NO
-            return _YES if ip_address(low) <= ip_address(own) <= ip_address(high) else _NO
+            first, address, last = (ip_address(text).packed for text in (low, own, high))
+            return _YES if len(first) == len(address) and first <= address <= last else _NO
         except (ValueError, TypeError):
             return _MAYBE
     if isinstance(right, str) and right.startswith("@"):
