@@ -45,6 +45,13 @@ def wait_until(predicate: Callable[[], Any], what: str, timeout_s: float = 15.0)
         time.sleep(0.02)
 
 
+def libfaketime() -> Path:
+    """Return the library that gives a program another time of day."""
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    assert found is not None, "libfaketime is missing; scripts/setup installs it"
+    return found
+
+
 class Host:
     """One namespace: runs commands in it and remembers what it started."""
 

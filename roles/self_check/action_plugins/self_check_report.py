@@ -50,9 +50,8 @@ def rows_of(documents: Documents, checks: tuple[str, ...] = ()) -> list[Row]:
     found: dict[Row, None] = {}
     for host, own in documents.items():
         for document in own:
-            if document.get("error"):
-                if not checks or checks[0] in ("daemon", "address"):
-                    found[Row(host, "copytool check", "failed", "did not run", document["error"], FIX_RUN)] = None
+            if document.get("error") and (not checks or checks[0] in ("daemon", "address")):
+                found[Row(host, "copytool check", "failed", "did not run", document["error"], FIX_RUN)] = None
             for check in document["checks"]:
                 if not checks or check["check"] in checks:
                     name = f"{check['check']} {check['subject']}".strip()
@@ -112,9 +111,10 @@ def way_to_assistant(online: Documents, target: Documents, assistant: Documents)
     if not left or not answers or all(one["state"] == "skipped" for one in answers):
         return Row(*row, "skipped", "none was sent, or nobody could look")
     gateways = {one["data"]["gateway"] for one in results(target, "route") if one["data"].get("gateway")}
+    sent = f"{', '.join(dict.fromkeys(left))}, via {', '.join(gateways) or 'its route'}"
     cause = (
-        f"the target sends them ({', '.join(dict.fromkeys(left))}) via {', '.join(gateways) or 'its route'}: that is not"
-        " the assistant, or something between the hosts drops packets to the client network"
+        f"the target sends them ({sent}): that is not the assistant, or something between the hosts drops packets to"
+        " the client network"
     )
     fix = "compare the route's next hop with the assistant's address; let packets to the client network pass"
     return Row(*row, "failed", "leave the target, and do not arrive", cause, fix)
