@@ -127,9 +127,14 @@ def test_steering(mirror: Mirror, topology: Topology) -> None:
 
 def play_steer(command: str) -> str:
     """Run the playbook that steers the mirror, as people type it; return what it printed."""
+    return play("playbooks/steer.yml", "-e", f"\"command='{command}'\"")
+
+
+def play(playbook: str, *words: str) -> str:
+    """Run a playbook by a shell; return what it printed."""
     inventory = os.environ.get("COPYTOOL_INVENTORY", "inventory/lab")
     program = Path(sys.executable).with_name("ansible-playbook")
-    line = f"{program} playbooks/steer.yml -i {inventory} -e \"command='{command}'\""
+    line = " ".join([str(program), playbook, "-i", inventory, *words])
     done = subprocess.run(
         line, shell=True, cwd=REPOSITORY, capture_output=True, stdin=subprocess.DEVNULL, text=True, check=False
     )

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from .hosts import COPY, INTERCEPT, Host, Network, wait_until
+from .hosts import COPY, INTERCEPT, ROOT, Host, Network, wait_until
 
 COPY_OPTIONS = COPY.removeprefix("copy ")
 INTERCEPT_OPTIONS = INTERCEPT.removeprefix("intercept ")
+REPORT = ROOT / "roles/self_check/action_plugins/self_check_report.py"
 ORDER = {"failed": 0, "warning": 1, "ok": 2, "skipped": 3}
 
 
@@ -81,9 +83,7 @@ def _command(host: Host, line: str, wait_s: float) -> list[str]:
 def listening(host: Host, line: str, wait_s: float = 12.0) -> Iterator[list[Found]]:
     """Run a check beside what the block does, once it looks at packets; the list gets what it found."""
     before = _packet_sockets(host)
-    child = subprocess.Popen(
-        host.command(*_command(host, line, wait_s)), stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
+    child = subprocess.Popen(host.command(*_command(host, line, wait_s)), stdout=subprocess.PIPE, text=True, cwd=ROOT)
     found: list[Found] = []
     try:
         wait_until(lambda: _packet_sockets(host) > before, f"{line} looks at packets")
@@ -108,3 +108,15 @@ def check_all(network: Network, intercept: str = INTERCEPT_OPTIONS) -> dict[str,
     ):
         online = check_copy(network)
     return {"online": online, "target": target[0], "assistant": assistant[0]}
+
+
+def verdict(found: dict[str, Found]) -> str:
+    """Return the headline of playbooks/check.yml for what the hosts said."""
+    spec = importlib.util.spec_from_file_location("self_check_report", REPORT)
+    assert spec is not None and spec.loader is not None
+    report = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = report
+    spec.loader.exec_module(report)
+    documents = [{name: [found[name].document]} for name in ("online", "target", "assistant")]
+    headline: str = report.headline(report.join(*documents))
+    return headline

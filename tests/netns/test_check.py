@@ -17,6 +17,7 @@ from .checks import (
     check_intercept,
     check_target,
     listening,
+    verdict,
 )
 from .hosts import COPY, COPYTOOL, INTERCEPT, Network, ip, libfaketime, wait_until
 
@@ -24,6 +25,14 @@ CHECKED = pytest.mark.watch(checks=True)
 pytestmark = CHECKED
 
 NFT_DROP = "table inet broken {{ chain c {{ type filter hook {hook} priority 0; {rule} drop; }}; }}"
+
+
+SEND_SYN_ACK = """
+import socket
+from copytool.wire.build import build_segment
+packet = build_segment(bytes([192, 168, 50, 101]), bytes([192, 168, 60, 200]), 1025, 5000, 1, 2, 0x12, 1000)
+socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW).sendto(packet, ("192.168.60.200", 0))
+"""
 
 
 @pytest.fixture
@@ -256,6 +265,7 @@ def test_target_without_the_route(ready: Network) -> None:
     found["target"].names("route", "no route for the client network", "via 192.168.50.102")
     found["target"].names("arrivals", "no answer leaves")
     assert found["assistant"].one("answers")["state"] == "warning"
+    assert verdict(found).startswith('FAILED at "target: route 192.168.60.0/24"')
 
 
 @pytest.mark.watch(off="answers go to the client host, as they must not")
@@ -348,14 +358,15 @@ def test_filter_does_not_compile(ready: Network) -> None:
     check_intercept(ready, "-i ens18 -F|tcp and prot 1025").names("filter", "does not compile")
 
 
-def test_answers_for_nobody(ready: Network) -> None:
-    """Another copy's sessions are answered through this assistant, which has no link to it."""
-    ready.assistant.run("true")
-    with listening(ready.assistant, f"intercept {INTERCEPT_OPTIONS}") as assistant:
-        ready.target.run("ip", "address", "add", "192.168.60.9/32", "dev", "lo")
-        ready.target.run("ip", "address", "del", "192.168.60.9/32", "dev", "lo")
-        check_copy(ready)
-    assert assistant[0].one("reports")["state"] == "ok"
+def test_answers_for_nobody(network: Network) -> None:
+    """The copy that is connected has another client network than those that the target answers to."""
+    network.assistant.start(*network.assistant.copytool(INTERCEPT))
+    network.wait_listening("assistant", 36524)
+    network.online.start(*network.online.copytool(COPY.replace("192.168.60.x", "192.168.60.0/25")))
+    network.wait_for_link()
+    with listening(network.assistant, f"intercept {INTERCEPT_OPTIONS}") as assistant:
+        network.target.start(sys.executable, "-c", SEND_SYN_ACK)
+    assistant[0].names("reports", "no connected copy has announced", "-c")
 
 
 # -- the way --------------------------------------------------------------------------------------------------
@@ -369,7 +380,18 @@ def test_something_between_drops_the_client_network(ready: Network) -> None:
     assert found["online"].one("port")["state"] == "ok"
     found["online"].names("probe", "lost on the way")
     found["target"].names("arrivals", "no SYN from the client network", state="warning")
+    assert verdict(found).startswith('FAILED at "online to target: packets from the client network"')
+    assert "anti-spoofing" in verdict(found)
     assert found["target"].failed() == found["assistant"].failed() == []
+
+
+def test_something_between_drops_the_answers(ready: Network) -> None:
+    """Anti-spoofing on the other half of the way: the answer leaves, and nobody has it."""
+    rules = "table bridge guard { chain c { type filter hook forward priority 0; ip daddr 192.168.60.0/24 drop; }; }"
+    ready.switch.run("nft", rules)
+    found = check_all(ready)
+    assert found["target"].failed() == found["assistant"].failed() == []
+    assert verdict(found).startswith('FAILED at "target to assistant: answers to the client network"')
 
 
 def test_probe_through_the_control_socket(mirroring: Network) -> None:

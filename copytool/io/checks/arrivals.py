@@ -106,7 +106,8 @@ def _judge_answers(
     settings: InterceptSettings, arrived: dict[tuple[Any, ...], Seen], passed: set[tuple[Any, ...]], wait_s: float
 ) -> Result:
     names = ", ".join(name or "any" for name in settings.interfaces)
-    data: dict[str, Any] = {"arrived": len(arrived), "passed": len(arrived.keys() & passed)}
+    sources = sorted({format_address(seen.source) for seen in arrived.values()})
+    data: dict[str, Any] = {"arrived": len(arrived), "passed": len(arrived.keys() & passed), "sources": sources}
     if not arrived:
         cause = "no session was mirrored meanwhile, or the target sends its answers elsewhere"
         fix = "on the target: `ip route get` an address of the client network must say via this host"

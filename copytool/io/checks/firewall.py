@@ -26,6 +26,8 @@ _ADDRESSES = {("ip", "saddr"): "source", ("ip6", "saddr"): "source",
               ("ip", "daddr"): "destination", ("ip6", "daddr"): "destination"}  # fmt: skip
 _PORTS = {("tcp", "sport"): "source_port", ("tcp", "dport"): "destination_port",
           ("th", "sport"): "source_port", ("th", "dport"): "destination_port"}  # fmt: skip
+_IN, _OUT = ("iifname", "iif"), ("oifname", "oif")
+_INTERFACE_KEYS = {"output": _OUT, "postrouting": _OUT}
 _ANOTHER_PROTOCOL = ("udp", "icmp", "icmpv6", "sctp")
 
 
@@ -173,10 +175,10 @@ def _compare(left: Any, right: Any, packet: Packet) -> str:
     if "payload" in left and "protocol" in left["payload"]:
         return _compare_payload(left["payload"], right, packet)
     meta, tracked = left.get("meta", {}).get("key"), left.get("ct", {}).get("key")
-    if meta in ("iifname", "oifname") and isinstance(right, str):
-        return _YES if right == packet.interface else _NO
+    if meta in _INTERFACE_KEYS.get(packet.hooks[-1], _IN):
+        return _contains(right, packet.interface, _interface_is)
     if meta == "l4proto":
-        return _YES if right in ("tcp", 6) else _NO
+        return _contains(right, "tcp", lambda value, _own: value in ("tcp", 6))
     if tracked == "state":
         states = set(right if isinstance(right, list) else right.get("set", []) if isinstance(right, dict) else [right])
         if packet.opens:
@@ -190,7 +192,7 @@ def _compare_payload(payload: dict[str, str], right: Any, packet: Packet) -> str
     if payload["protocol"] in _ANOTHER_PROTOCOL:
         return _NO
     if place in (("ip", "protocol"), ("ip6", "nexthdr")):
-        return _YES if right in ("tcp", 6) else _NO
+        return _contains(right, "tcp", lambda value, _own: value in ("tcp", 6))
     if place in _ADDRESSES:
         return _contains(right, getattr(packet, _ADDRESSES[place]), _address_in)
     if place in _PORTS:
@@ -218,8 +220,12 @@ def _contains(right: Any, own: Any, equals: Any) -> str:
         return _MAYBE
     try:
         return _YES if equals(right, own) else _NO
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return _MAYBE
+
+
+def _interface_is(right: Any, own: str) -> bool:
+    return own.startswith(right[:-1]) if right.endswith("*") else bool(right == own)
 
 
 def _address_in(right: Any, own: str) -> bool:

@@ -43,9 +43,10 @@ def check_target(settings: CopySettings, wait_s: float) -> Iterator[Result]:
 def _check_address(settings: CopySettings, local: dict[bytes, str], interfaces: dict[bytes, str]) -> Result:
     wanted = ", ".join(sorted({format_address(address) for address, _ in settings.targets.values()}))
     if interfaces:
-        return ok("address", ", ".join(f"{format_address(own)} on {name}" for own, name in interfaces.items()))
-    own = ", ".join(format_address(address) for address, name in local.items() if name != "lo")
-    cause = f"this host has {own}; copy sends to {wanted}"
+        own = {format_address(address): name for address, name in interfaces.items()}
+        return ok("address", ", ".join(f"{text} on {name}" for text, name in own.items()), addresses=list(own))
+    has = ", ".join(format_address(address) for address, name in local.items() if name != "lo")
+    cause = f"this host has {has}; copy sends to {wanted}"
     return failed("address", "is no target of copy", cause, "correct the target in copy's -x")
 
 

@@ -78,16 +78,22 @@ def own_documents(documents: Documents) -> Documents:
     return kept
 
 
-def way_to_target(online: Documents, target: Documents) -> Row | None:
-    """Whether what the probes sent came to the targets."""
-    probes = [one["data"].get("state") for one in results(online, "probe") if one["state"] != "skipped"]
-    arrivals = list(results(target, "arrivals"))
-    arrived = [one for one in arrivals if one["data"].get("syns")]
-    row = ("online to target", "packets from the client network")
-    if arrived or (probes and all(state in ("answered", "refused") for state in probes)):
+def probes_to(online: Documents, own: list[Json]) -> list[str]:
+    """How the probes went that were sent to a target, by its documents."""
+    addresses = [address for one in results({"": own}, "address") for address in one["data"].get("addresses", [])]
+    probes = [one for one in results(online, "probe") if one["state"] != "skipped"]
+    return [one["data"]["state"] for one in probes if one["subject"].rpartition(":")[0].strip("[]") in addresses]
+
+
+def way_to_target(online: Documents, name: str, own: list[Json]) -> Row:
+    """Whether what the probes sent came to a target."""
+    probes = probes_to(online, own)
+    arrivals = [one for one in results({name: own}, "arrivals") if one["state"] != "skipped"]
+    row = (f"online to {name}", "packets from the client network")
+    if any(one["data"].get("syns") for one in arrivals) or {*probes} & {"answered", "refused"}:
         return Row(*row, "ok", "arrive")
-    if "no_answer" not in probes or not arrivals or all(one["state"] == "skipped" for one in arrivals):
-        return Row(*row, "skipped", "not seen, as no probe was sent, or nobody could look")
+    if "no_answer" not in probes or not arrivals:
+        return Row(*row, "skipped", "none was sent, or nobody could look")
     if any(one["state"] == "ok" for one in results(online, "port")):
         cause = (
             "something between the hosts drops them, and lets packets from the online host's own address pass: "
@@ -99,36 +105,36 @@ def way_to_target(online: Documents, target: Documents) -> Row | None:
     return Row(*row, "failed", "were sent, and do not arrive", cause, fix)
 
 
-def way_to_assistant(online: Documents, target: Documents, assistant: Documents) -> Row | None:
-    """Whether the targets' answers came to the assistants."""
-    probes = [one["data"].get("state") for one in results(online, "probe") if one["state"] != "skipped"]
-    left = [text for one in results(target, "arrivals") for text in one["data"].get("answers", {})]
-    answers = list(results(assistant, "answers"))
-    arrived = sum(one["data"].get("arrived", 0) for one in answers)
-    row = ("target to assistant", "answers to the client network")
-    if arrived or (probes and all(state in ("answered", "refused") for state in probes)):
+def way_to_assistant(online: Documents, name: str, own: list[Json], assistant: Documents) -> Row:
+    """Whether a target's answers came to an assistant."""
+    document = {name: own}
+    left = [text for one in results(document, "arrivals") for text in one["data"].get("answers", {})]
+    addresses = {address for one in results(document, "address") for address in one["data"].get("addresses", [])}
+    answers = [one for one in results(assistant, "answers") if one["state"] != "skipped"]
+    arrived = any(addresses & set(one["data"].get("sources", [])) for one in answers)
+    row = (f"{name} to assistant", "answers to the client network")
+    if arrived or {*probes_to(online, own)} & {"answered", "refused"}:
         return Row(*row, "ok", "arrive")
-    if not left or not answers or all(one["state"] == "skipped" for one in answers):
+    if not left or not answers:
         return Row(*row, "skipped", "none was sent, or nobody could look")
-    gateways = {one["data"]["gateway"] for one in results(target, "route") if one["data"].get("gateway")}
+    gateways = {one["data"]["gateway"] for one in results(document, "route") if one["data"].get("gateway")}
     sent = f"{', '.join(dict.fromkeys(left))}, via {', '.join(gateways) or 'its route'}"
     cause = (
-        f"the target sends them ({sent}): that is not the assistant, or something between the hosts drops packets to"
-        " the client network"
+        f"{name} sends them ({sent}): that is not the assistant, or something between the hosts drops packets to the"
+        " client network"
     )
     fix = "compare the route's next hop with the assistant's address; let packets to the client network pass"
-    return Row(*row, "failed", "leave the target, and do not arrive", cause, fix)
+    return Row(*row, "failed", f"leave {name}, and do not arrive", cause, fix)
 
 
 def join(online: Documents, target: Documents, assistant: Documents) -> list[Row]:
     """All rows, in the order of the hops."""
-    target = own_documents(target)
-    to_target, to_assistant = way_to_target(online, target), way_to_assistant(online, target, assistant)
     rows = rows_of(online, BEFORE_TARGET)
-    rows += [to_target] if to_target else []
-    for check in ON_TARGET:
-        rows += [row for row in rows_of(target, (check,)) if (row.name, row.state) != ("arrivals", "warning")]
-    rows += [to_assistant] if to_assistant else []
+    for name, own in own_documents(target).items():
+        rows.append(way_to_target(online, name, own))
+        for check in ON_TARGET:
+            rows += [row for row in rows_of({name: own}, (check,)) if (row.name, row.state) != ("arrivals", "warning")]
+        rows.append(way_to_assistant(online, name, own, assistant))
     rows += [row for row in rows_of(assistant) if not (row.state == "warning" and row.name.startswith("answers"))]
     return rows + rows_of(online, AROUND)
 
