@@ -13,7 +13,7 @@ from typing import Any
 
 from ...link.share import Network
 from ...wire.address import format_address
-from ...wire.segment import RST, SYN
+from ...wire.segment import ACK, RST, SYN
 from ..bpf import compile_filter
 from ..settings import InterceptSettings
 from . import host
@@ -78,7 +78,8 @@ def check_answers(settings: InterceptSettings, daemon: Daemon, wait_s: float) ->
     passed: set[tuple[Any, ...]] = set()
 
     def note(seen: Seen) -> None:
-        if not seen.is_outgoing and seen.interface != _LOOPBACK and seen.destination not in local:
+        is_answer = seen.flags & RST or seen.flags & ACK
+        if is_answer and not seen.is_outgoing and seen.interface != _LOOPBACK and seen.destination not in local:
             arrived[_flow(seen)] = seen
 
     def note_passed(seen: Seen) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from .traffic import check_traffic
 
 __all__ = ["check_copy"]
 
+_NICER = 10  # the service that is mirrored comes first
 _CONNECT_S = 2.0
 _RESOLVE_S = 1.5
 _POLL_S = 0.1
@@ -33,30 +35,31 @@ _POLL_S = 0.1
 
 def check_copy(settings: CopySettings, wait_s: float, with_probe: bool) -> Iterator[Result]:
     """Yield what is found on the online host; `wait_s`: how long to look for clients' packets."""
+    os.nice(_NICER)
     daemon = find_daemon("copy", settings.control_socket)
     interfaces = settings.interfaces
-    yield from run("daemon", lambda: check_daemon(daemon))
-    yield from run("certificate", lambda: check_certificate(daemon))
-    yield from run("capabilities", lambda: check_capabilities(daemon))
-    yield from run("interface", lambda: check_interfaces(interfaces))
-    yield from run("offloads", lambda: check_offloads(arrival_interfaces(interfaces)))
-    yield from run("traffic", lambda: check_traffic(settings, daemon, wait_s))
-    yield from run("drops", lambda: check_drops(daemon))
+    yield from run("daemon", check_daemon, daemon)
+    yield from run("certificate", check_certificate, daemon)
+    yield from run("capabilities", check_capabilities, daemon)
+    yield from run("interface", check_interfaces, interfaces)
+    yield from run("offloads", check_offloads, arrival_interfaces(interfaces))
+    yield from run("traffic", check_traffic, settings, daemon, wait_s)
+    yield from run("drops", check_drops, daemon)
     yield from run("conntrack", check_conntrack)
-    yield from run("rp_filter", lambda: ok("rp_filter", "does not matter here: copy captures before it"))
-    yield from run("client network", lambda: _check_addresses(settings))
+    yield ok("rp_filter", "does not matter here: copy captures before it")
+    yield from run("client network", _check_addresses, settings)
     hops: dict[bytes, NextHop] = {}
-    yield from run("next hop", lambda: _check_next_hops(settings, hops))
+    yield from run("next hop", _check_next_hops, settings, hops)
     for address, port in sorted(set(settings.targets.values())):
         text = format_address(address)
         mtu_bytes = min(settings.mirror.mtu_bytes, hops[address].mtu_bytes) if address in hops else 0
         if mtu_bytes:
-            yield from run("mtu", lambda text=text, size=mtu_bytes: check_path_mtu(text, size))  # type: ignore[misc]
-            yield from run("clock", lambda text=text: check_clock(text))  # type: ignore[misc]
-        yield from run("port", lambda text=text, port=port: _check_port(text, port))  # type: ignore[misc]
+            yield from run("mtu", check_path_mtu, text, mtu_bytes)
+            yield from run("clock", check_clock, text)
+        yield from run("port", _check_port, text, port)
     for text in sorted({text for text, _ in settings.intercepts}):
-        yield from run("clock", lambda text=text: check_clock(text))  # type: ignore[misc]
-    yield from run("probe", lambda: _check_links_and_probe(settings, daemon, with_probe))
+        yield from run("clock", check_clock, text)
+    yield from run("probe", _check_links_and_probe, settings, daemon, with_probe)
 
 
 def _check_addresses(settings: CopySettings) -> Result:

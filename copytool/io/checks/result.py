@@ -67,10 +67,10 @@ def skipped(check: str, why: str, subject: str = "", **data: Any) -> Result:
     return Result(check, subject, SKIPPED, why, data=data)
 
 
-def run(check: str, look: Callable[[], Result | Iterable[Result]]) -> list[Result]:
-    """Return what a check finds; that it was skipped, with the reason, if the host does not let it look."""
+def run(check: str, look: Callable[..., Result | Iterable[Result]], *arguments: Any) -> list[Result]:
+    """Return what `look(*arguments)` finds; that it was skipped, with the reason, if the host does not let it look."""
     try:
-        found = look()
+        found = look(*arguments)
         return [found] if isinstance(found, Result) else list(found)
     except CopytoolError as error:
         return [skipped(check, str(error))]

@@ -16,7 +16,7 @@ from ..packet_socket import bind_capture, open_capture
 
 __all__ = ["Seen", "Tap", "handshake_filter", "handshakes_of", "watch"]
 
-_PACKET_OUTGOING = 4
+_PACKET_HOST, _PACKET_OUTGOING = 0, 4  # linux/if_packet.h
 _RECEIVE_BYTES = 1 << 16
 _BATCH = 256
 _SYN_OR_RST = 0x06
@@ -88,11 +88,11 @@ class Tap:
                 data, address = self._socket.recvfrom(_RECEIVE_BYTES)
             except OSError:
                 return
-            if parse_segment(segment, data):
+            kind = address[2]  # what is for other hosts comes up, too, where somebody captures promiscuously
+            if kind not in (_PACKET_HOST, _PACKET_OUTGOING) or parse_segment(segment, data):
                 continue
             src, sport, dst, dport = flow_ends(segment.key)
-            is_outgoing = address[2] == _PACKET_OUTGOING
-            self._on_packet(Seen(address[0], is_outgoing, src, sport, dst, dport, segment.flags))
+            self._on_packet(Seen(address[0], kind == _PACKET_OUTGOING, src, sport, dst, dport, segment.flags))
 
     def close(self) -> None:
         """Stop capturing."""

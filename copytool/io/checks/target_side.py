@@ -22,22 +22,22 @@ def check_target(settings: CopySettings, wait_s: float) -> Iterator[Result]:
     local = host.local_addresses()
     services = sorted({target for target in settings.targets.values() if target[0] in local})
     interfaces = {address: local[address] for address, _ in services}
-    yield from run("address", lambda: _check_address(settings, local, interfaces))
-    yield from run("interface", lambda: check_interfaces(sorted(set(interfaces.values()))))
+    yield from run("address", _check_address, settings, local, interfaces)
+    yield from run("interface", check_interfaces, sorted(set(interfaces.values())))
     for address, port in services:
-        yield from run("service", lambda address=address, port=port: _check_service(address, port))  # type: ignore[misc]
-    yield from run("client network", lambda: check_client_network(settings.client_networks))
+        yield from run("service", _check_service, address, port)
+    yield from run("client network", check_client_network, settings.client_networks)
     ways: dict[int, WayBack] = {}
-    routes = run("route", lambda: _check_routes(settings, ways))
+    routes = run("route", _check_routes, settings, ways)
     if services:
-        yield from run("rp_filter", lambda: _check_filters(interfaces, ways))
-        yield from run("firewall", lambda: check_firewall(_packets(settings, services, interfaces, ways)))
+        yield from run("rp_filter", _check_filters, interfaces, ways)
+        yield from run("firewall", check_firewall, _packets(settings, services, interfaces, ways))
     yield from run("conntrack", check_conntrack)
     if services:
-        yield from run("arrivals", lambda: check_arrivals(settings.client_networks, services, wait_s))
+        yield from run("arrivals", check_arrivals, settings.client_networks, services, wait_s)
     yield from routes
     for way in ways.values():
-        yield from run("neighbour", lambda way=way: check_neighbour(way))  # type: ignore[misc]
+        yield from run("neighbour", check_neighbour, way)
 
 
 def _check_address(settings: CopySettings, local: dict[bytes, str], interfaces: dict[bytes, str]) -> Result:
