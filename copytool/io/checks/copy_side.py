@@ -50,15 +50,13 @@ def check_copy(settings: CopySettings, wait_s: float, with_probe: bool) -> Itera
     yield from run("client network", _check_addresses, settings)
     hops: dict[bytes, NextHop] = {}
     yield from run("next hop", _check_next_hops, settings, hops)
-    for address, port in sorted(set(settings.targets.values())):
-        text = format_address(address)
-        mtu_bytes = min(settings.mirror.mtu_bytes, hops[address].mtu_bytes) if address in hops else 0
-        if mtu_bytes:
-            yield from run("mtu", check_path_mtu, text, mtu_bytes)
-            yield from run("clock", check_clock, text)
-        yield from run("port", _check_port, text, port)
-    for text in sorted({text for text, _ in settings.intercepts}):
+    for address, hop in hops.items():
+        mtu_bytes = min(settings.mirror.mtu_bytes, hop.mtu_bytes)
+        yield from run("mtu", check_path_mtu, format_address(address), mtu_bytes)
+    for text in dict.fromkeys([*map(format_address, hops), *(text for text, _ in settings.intercepts)]):
         yield from run("clock", check_clock, text)
+    for address, port in sorted(set(settings.targets.values())):
+        yield from run("port", _check_port, format_address(address), port)
     yield from run("probe", _check_links_and_probe, settings, daemon, with_probe)
 
 

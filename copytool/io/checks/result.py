@@ -69,10 +69,13 @@ def skipped(check: str, why: str, subject: str = "", **data: Any) -> Result:
 
 def run(check: str, look: Callable[..., Result | Iterable[Result]], *arguments: Any) -> list[Result]:
     """Return what `look(*arguments)` finds; that it was skipped, with the reason, if the host does not let it look."""
+    results: list[Result] = []
     try:
         found = look(*arguments)
-        return [found] if isinstance(found, Result) else list(found)
+        for result in [found] if isinstance(found, Result) else found:
+            results.append(result)
     except CopytoolError as error:
-        return [skipped(check, str(error))]
+        results.append(skipped(check, str(error)))
     except OSError as error:
-        return [skipped(check, error.strerror or str(error))]
+        results.append(skipped(check, error.strerror or str(error)))
+    return results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,12 @@ def test_run() -> None:
     def deny() -> Result:
         raise PermissionError(13, "Permission denied")
 
-    assert run("x", lambda: ok("x", "fine")) == [ok("x", "fine")]
+    def begin() -> Iterator[Result]:
+        yield ok("x", "1")
+        raise HostError("gone")
+
+    assert run("x", ok, "x", "fine") == [ok("x", "fine")]
+    assert [(r.state, r.seen) for r in run("x", begin)] == [("ok", "1"), ("skipped", "gone")]
     assert len(run("x", lambda: iter([ok("x", "1"), ok("x", "2")]))) == 2
     assert [(r.state, r.seen) for r in run("x", refuse)] == [("skipped", "no such command")]
     assert [(r.state, r.seen) for r in run("x", deny)] == [("skipped", "Permission denied")]
