@@ -57,7 +57,7 @@ def check_arrivals(networks: Sequence[Network], services: Sequence[tuple[bytes, 
 
 
 def _judge_arrivals(syns: Counter[str], answers: Counter[str], wait_s: float) -> Result:
-    data: dict[str, Any] = {"syns": dict(syns), "answers": dict(answers)}
+    data: dict[str, Any] = {"syns": dict(syns), "answers": dict(answers), "ended_at": time.time()}
     if not syns:
         cause = "copy has sent nothing, or what it sends does not arrive"
         fix = "run `copytool check copy` on the online host meanwhile, or playbooks/check.yml for all hosts"
@@ -87,7 +87,8 @@ def check_answers(settings: InterceptSettings, daemon: Daemon, wait_s: float) ->
             passed.add(_flow(seen))
 
     code = handshakes_of(compile_filter(settings.filter, 128))
-    taps = [Tap("", handshake_filter(), note)] + [Tap(name, code, note_passed) for name in settings.interfaces]
+    taps = [Tap(name, code, note_passed) for name in settings.interfaces]  # first, so that they miss nothing
+    taps.append(Tap("", handshake_filter(), note))
     try:
         watch(taps, lambda: bool(arrived), wait_s)
         watch(taps, lambda: not arrived, _GRACE_S)
@@ -108,7 +109,7 @@ def _judge_answers(
 ) -> Result:
     names = ", ".join(name or "any" for name in settings.interfaces)
     sources = sorted({format_address(seen.source) for seen in arrived.values()})
-    data: dict[str, Any] = {"arrived": len(arrived), "passed": len(arrived.keys() & passed), "sources": sources}
+    data: dict[str, Any] = {"sources": sources, "ended_at": time.time()}
     if not arrived:
         cause = "no session was mirrored meanwhile, or the target sends its answers elsewhere"
         fix = "on the target: `ip route get` an address of the client network must say via this host"

@@ -143,7 +143,7 @@ def _probe_through(daemon: Daemon) -> Iterator[Result]:
             time.sleep(_POLL_S / 2)
             answer = ask_daemon(daemon.path, "probe-result")
     except CopytoolError as error:
-        yield skipped("probe", str(error).rpartition("control.sock: ")[2])
+        yield skipped("probe", str(error).partition(f"{daemon.path}: ")[2] or str(error))
         return
     yield from map(_judge_attempt, answer["attempts"])
 
@@ -152,7 +152,7 @@ def _judge_attempt(attempt: dict[str, Any]) -> Result:
     """Return the result of a probe, from its entry in the answer to `probe-result`."""
     target, mirror, state = attempt["target"], attempt["mirror"], attempt["state"]
     sent = f"{attempt['sent']} SYN sent from {mirror}"
-    data = {"mirror": mirror, "state": state, "sent": attempt["sent"]}
+    data = {"state": state, "ended_at": time.time()}
     if state == "answered":
         return ok("probe", f"answered after {1000 * attempt['answer_s']:.1f} ms, from {mirror}", target, **data)
     if state == "refused":

@@ -78,4 +78,6 @@ def run(check: str, look: Callable[..., Result | Iterable[Result]], *arguments: 
         results.append(skipped(check, str(error)))
     except OSError as error:
         results.append(skipped(check, error.strerror or str(error)))
+    except Exception as error:  # it shall not hide what the others find
+        results.append(failed(check, "internal error", repr(error), "please report it"))
     return results

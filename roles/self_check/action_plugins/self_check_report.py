@@ -25,6 +25,7 @@ ON_TARGET = (
     "address", "interface", "service", "client network", "rp_filter", "firewall", "conntrack", "route", "neighbour",
     "arrivals",
 )  # fmt: skip
+TOLERANCE_S = 0.5
 SHOWN_STATES = {"ok": "ok", "warning": "WARNING", "failed": "FAILED", "skipped": "skipped"}
 
 
@@ -85,15 +86,22 @@ def probes_to(online: Documents, own: list[Json]) -> list[str]:
     return [one["data"]["state"] for one in probes if one["subject"].rpartition(":")[0].strip("[]") in addresses]
 
 
+def observations(documents: Documents, check: str, online: Documents) -> list[Json]:
+    """What a check saw that looked at packets while the probes were sent; hosts' clocks are about the same."""
+    probed_at = max((one["data"].get("ended_at", 0) for one in results(online, "probe")), default=0)
+    seen = [one for one in results(documents, check) if one["state"] != "skipped"]
+    return [one for one in seen if one["state"] != "warning" or one["data"]["ended_at"] > probed_at - TOLERANCE_S]
+
+
 def way_to_target(online: Documents, name: str, own: list[Json]) -> Row:
     """Whether what the probes sent came to a target."""
     probes = probes_to(online, own)
-    arrivals = [one for one in results({name: own}, "arrivals") if one["state"] != "skipped"]
+    arrivals = observations({name: own}, "arrivals", online)
     row = (f"online to {name}", "packets from the client network")
     if any(one["data"].get("syns") for one in arrivals) or {*probes} & {"answered", "refused"}:
         return Row(*row, "ok", "arrive")
     if "no_answer" not in probes or not arrivals:
-        return Row(*row, "skipped", "none was sent, or nobody could look")
+        return Row(*row, "skipped", "none was sent, or nobody looked at the time (self_check_wait)")
     if any(one["state"] == "ok" for one in results(online, "port")):
         cause = (
             "something between the hosts drops them, and lets packets from the online host's own address pass: "
@@ -110,13 +118,13 @@ def way_to_assistant(online: Documents, name: str, own: list[Json], assistant: D
     document = {name: own}
     left = [text for one in results(document, "arrivals") for text in one["data"].get("answers", {})]
     addresses = {address for one in results(document, "address") for address in one["data"].get("addresses", [])}
-    answers = [one for one in results(assistant, "answers") if one["state"] != "skipped"]
+    answers = observations(assistant, "answers", online)
     arrived = any(addresses & set(one["data"].get("sources", [])) for one in answers)
     row = (f"{name} to assistant", "answers to the client network")
     if arrived or {*probes_to(online, own)} & {"answered", "refused"}:
         return Row(*row, "ok", "arrive")
     if not left or not answers:
-        return Row(*row, "skipped", "none was sent, or nobody could look")
+        return Row(*row, "skipped", "none was sent, or nobody looked at the time (self_check_wait)")
     gateways = {one["data"]["gateway"] for one in results(document, "route") if one["data"].get("gateway")}
     sent = f"{', '.join(dict.fromkeys(left))}, via {', '.join(gateways) or 'its route'}"
     cause = (

@@ -34,7 +34,7 @@ ASSISTANT = [check("daemon"), check("answers", sources=["10.0.0.2"])]
 
 def lost(**changes: list[dict[str, Any]]) -> list[Any]:
     """The rows when the probe got no answer."""
-    probe = {**check("probe", "failed", "10.0.0.2:1"), "data": {"state": "no_answer"}}
+    probe = {**check("probe", "failed", "10.0.0.2:1"), "data": {"state": "no_answer", "ended_at": 90.0}}
     online = changes.get("online", [*ONLINE[:-1], probe])
     target, assistant = changes.get("target", TARGET), changes.get("assistant", ASSISTANT)
     rows: list[Any] = report.join(says(o=online), says(t=target), says(a=assistant))
@@ -67,8 +67,8 @@ def test_nothing_proved_is_said() -> None:
 )
 def test_what_does_not_reach_the_target(port: str, words: str) -> None:
     """The online host's own connection tells a path that is down from one that drops strangers' addresses."""
-    probe = {**check("probe", "failed", "10.0.0.2:1"), "data": {"state": "no_answer"}}
-    target = [*TARGET[:-1], check("arrivals", "warning", syns={}, answers={})]
+    probe = {**check("probe", "failed", "10.0.0.2:1"), "data": {"state": "no_answer", "ended_at": 90.0}}
+    target = [*TARGET[:-1], check("arrivals", "warning", syns={}, answers={}, ended_at=100.0)]
     rows = lost(online=[check("daemon"), check("port", port), check("link"), probe], target=target)
     own = next(row for row in rows if row.host == "online to t")
     assert own.state == "failed" and words in own.cause
@@ -77,10 +77,18 @@ def test_what_does_not_reach_the_target(port: str, words: str) -> None:
 
 def test_what_does_not_reach_the_assistant() -> None:
     """The answer leaves the target: its next hop is named."""
-    rows = lost(assistant=[check("daemon"), check("answers", "warning", sources=["10.0.0.9"])])
+    rows = lost(assistant=[check("daemon"), check("answers", "warning", sources=["10.0.0.9"], ended_at=100.0)])
     own = first(rows)
     assert own.host == "t to assistant" and "10.0.0.3" in own.cause
     assert report.headline(rows).startswith('FAILED at "t to assistant: answers to the client network": ')
+
+
+def test_who_looked_too_early_has_seen_nothing() -> None:
+    """A target that stopped to look before the probe was sent does not prove that it is lost on the way."""
+    target = [*TARGET[:-1], check("arrivals", "warning", syns={}, answers={}, ended_at=80.0)]
+    rows = lost(target=target)
+    assert next(row for row in rows if row.host == "online to t").state == "skipped"
+    assert first(rows).name == "probe 10.0.0.2:1"
 
 
 def test_the_target_comes_before_what_follows_from_it() -> None:

@@ -57,6 +57,7 @@ def test_run() -> None:
         yield ok("x", "1")
         raise HostError("gone")
 
+    assert [(r.state, r.cause) for r in run("x", {}.__getitem__, "y")] == [("failed", "KeyError('y')")]
     assert run("x", ok, "x", "fine") == [ok("x", "fine")]
     assert [(r.state, r.seen) for r in run("x", begin)] == [("ok", "1"), ("skipped", "gone")]
     assert len(run("x", lambda: iter([ok("x", "1"), ok("x", "2")]))) == 2
