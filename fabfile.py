@@ -307,10 +307,21 @@ def sessions(
     if not hosts.groups["client_hosts"]:
         raise Exit(f"{hosts.inventory} has no host in client_hosts to drive sessions from")
     values = {"sessions": count, "concurrency": concurrency, "turns": turns, "max_bytes": max_bytes}
-    variables: dict[str, object] = {f"mirror_check_{name}": int(value) for name, value in values.items()}
+    play(hosts, "verify.yml", {f"mirror_check_{name}": int(value) for name, value in values.items()})
+
+
+@task(help={"inventory": HELP_INVENTORY})
+def check(_: Context, inventory: str = "") -> None:
+    """Find out why nothing arrives, hop by hop over all hosts; before mirroring or meanwhile."""
+    play(fleet(inventory), "check.yml", {})
+
+
+def play(hosts: Fleet, playbook: str, values: dict[str, int]) -> None:
+    """Run a playbook and show the summary that it prints."""
+    variables: dict[str, object] = dict(values)
     if config := os.environ.get("COPYTOOL_SSH_CONFIG"):
         variables["ansible_ssh_common_args"] = f"-F {shlex.quote(config)}"
-    command = [tool("ansible-playbook"), "playbooks/verify.yml", "-i", str(Path(hosts.inventory).resolve())]
+    command = [tool("ansible-playbook"), f"playbooks/{playbook}", "-i", str(Path(hosts.inventory).resolve())]
     command += ["-e", json.dumps(variables)]
     result = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=False)
     report = summary_of(result.stdout)
@@ -320,9 +331,12 @@ def sessions(
 
 
 def summary_of(output: str) -> list[str]:
-    """The summary that playbooks/verify.yml printed among Ansible's own lines."""
+    """The summary that a playbook printed among Ansible's own lines."""
     lines = output.splitlines()
     with suppress(ValueError):
+        if "Hop by hop" in lines:
+            table = lines.index("Hop by hop")
+            return lines[table - 2 : lines.index("", table)]
         hosts = lines.index("Hosts")
         end = lines.index("Look around") if "Look around" in lines else len(lines)
         return lines[hosts - 2 : end]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from ..errors import ConfigError
 from ..io.control import ROLES
 from ..io.session_log import KEPT_SESSIONS
+from .check import add_check, read_check
 from .control import add_control_commands, add_control_socket
+from .option_values import add_option, read_options
 from .options import COPY_OPTIONS, EXPORTER_OPTIONS, INTERCEPT_OPTIONS, Option
 from .values import integer, number
 from .version import version_text
@@ -31,6 +31,7 @@ exit status:
   2  a flag, a value or the configuration file is wrong
   3  the host refuses something: capability, interface, port, file; or no daemon answers, or a drain
      did not end
+  4  `copytool check` has found what keeps sessions from arriving
 """
 
 _OVERVIEW = f"""\
@@ -134,7 +135,8 @@ def _parser() -> _Parser:
         )
         command.add_argument("-C", "--config", metavar="FILE", help="TOML file with options; flags win over it")
         for option in COMMANDS[name]:
-            _add_option(command, option)
+            add_option(command, option)
+    add_check(commands, _EXIT_STATUSES)
     add_control_commands(commands, _EXIT_STATUSES)
     _add_status(commands.add_parser(
         "status", help="print the counters of a running daemon", formatter_class=kind, allow_abbrev=False,
@@ -174,80 +176,16 @@ def _session_count(text: str) -> int:
         raise ConfigError(f"--sessions: {error}{hint}") from None
 
 
-def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
-    flags = [f"-{option.short}"] if option.short else []
-    flags.append(f"--{option.long}")
-    if option.parse is None:
-        parser.add_argument(*flags, dest=option.key, action="store_true", default=None, help=option.help)
-        return
-    shown = option.help
-    if option.default is not None:
-        text = option.default[0][0] if isinstance(option.default, list) else option.default
-        if isinstance(text, tuple):
-            text = ":".join(map(str, text))
-        shown += f" (default {text:g})" if isinstance(text, float) else f" (default {text})"
-    action = "append" if option.is_list else "store"
-    help_text = shown.replace("%", "%%")
-    parser.add_argument(*flags, dest=option.key, metavar=option.metavar, action=action, help=help_text)
-
-
 def parse_arguments(arguments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return (command, values by key) with defaults filled in; raises ConfigError naming flag and value.
 
     For the commands that ask a daemon the values are argparse's; for the daemons every option's parsed value, None
-    where it has no default.
+    where it has no default; for `check` what read_check() returns.
     """
     namespace = vars(_parser().parse_args(arguments))
     command = namespace.pop("command")
+    if command == "check":
+        return command, read_check(namespace)
     if command not in COMMANDS:
         return command, namespace
-    options = COMMANDS[command]
-    config = namespace.pop("config")
-    parsed = {option.key: option.default for option in options}
-    if config is not None:
-        parsed |= _read_config(Path(config), command, options)
-    for option in options:
-        given = namespace[option.key]
-        if given is not None:
-            parsed[option.key] = _parse(option, option.label, given)
-    return command, parsed
-
-
-def _read_config(path: Path, command: str, options: tuple[Option, ...]) -> dict[str, Any]:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"-C (--config) {str(path)!r}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"-C (--config) {str(path)!r}: not TOML: {error}") from None
-    table = document.get(command)
-    if not isinstance(table, dict):
-        raise ConfigError(f"-C (--config) {str(path)!r}: it has no table [{command}]")
-    by_key = {option.key: option for option in options}
-    parsed = {}
-    for key, value in table.items():
-        if key not in by_key:
-            raise ConfigError(f"{path}: [{command}] has the unknown key {key!r}; known: {', '.join(sorted(by_key))}")
-        parsed[key] = _parse(by_key[key], f"{path}: [{command}] {key}", _from_toml(value))
-    return parsed
-
-
-def _from_toml(value: object) -> object:
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return value if isinstance(value, bool) else str(value)
-
-
-def _parse(option: Option, label: str, given: object) -> Any:
-    if option.parse is None:
-        if not isinstance(given, bool):
-            raise ConfigError(f"{label}: {given!r} is not true or false")
-        return given
-    if isinstance(given, list) and option.is_list:
-        given = ",".join(given)
-    if not isinstance(given, str):
-        raise ConfigError(f"{label}: {given!r} has the wrong type")
-    try:
-        return option.parse(given)
-    except ConfigError as error:
-        raise ConfigError(f"{label}: {error}") from None
+    return command, read_options(namespace, COMMANDS[command], namespace["config"], command)

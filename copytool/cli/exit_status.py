@@ -21,3 +21,6 @@ class ExitStatus(IntEnum):
 
     HOST = 3
     """The host refuses something: a capability, an interface, a port, a file, or no daemon answers."""
+
+    CHECK_FAILED = 4
+    """`copytool check` has found what keeps sessions from arriving."""

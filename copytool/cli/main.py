@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from ..errors import ConfigError, CopytoolError
 from ..io.journal import is_journal
 from .arguments import parse_arguments
+from .check import run_check
 from .control import CONTROL_COMMANDS, run_control
 from .daemonise import Background, PidFile, set_up_logging
 from .exit_status import ExitStatus
@@ -63,6 +64,8 @@ def main(arguments: Sequence[str]) -> ExitStatus:
         if command == "exporter":
             run_exporter(values)
             return ExitStatus.OK
+        if command == "check":
+            return run_check(values)
         if command in CONTROL_COMMANDS:
             run_control(command, values)
             return ExitStatus.OK

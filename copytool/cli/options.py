@@ -14,7 +14,7 @@ from ..io.steering_requests import MAX_COPIES
 from ..mirror.config import MirrorConfig
 from . import values
 
-__all__ = ["COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS", "Option"]
+__all__ = ["CHECK_OPTIONS", "COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS", "Option"]
 
 _DEFAULTS = MirrorConfig()
 _MIB = 1 << 20
@@ -280,6 +280,13 @@ INTERCEPT_OPTIONS = (
     ),
     *_COMMON,
 )
+
+CHECK_OPTIONS = {
+    "copy": COPY_OPTIONS,
+    "intercept": (*INTERCEPT_OPTIONS, next(option for option in COPY_OPTIONS if option.long == "client-network")),
+    "target": COPY_OPTIONS,
+}
+"""The options of `copytool check ROLE`: those of the daemon, of copy for the target."""
 
 EXPORTER_OPTIONS = (
     Option(

@@ -50,7 +50,7 @@ DEADLINE_S = 5.0
 _audit = logging.getLogger("copytool.audit")
 _audit.setLevel(logging.INFO)  # whatever else is not to be logged
 
-_READ_ONLY = ("status", "sessions")
+_READ_ONLY = ("status", "sessions", "probe-result")
 _MAX_LOGGED = 200
 _PEER = struct.Struct("iII")  # struct ucred
 _PROBE_TIMEOUT_S = 0.5

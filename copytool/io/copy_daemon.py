@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import selectors
 import time
+from collections.abc import Iterable
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
@@ -25,19 +26,21 @@ from .log_level import set_log_level
 from .loop import EventLoop
 from .neighbours import NeighbourKeeper
 from .nexthop import NextHopTable
+from .probing import Probing
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
 from .steering import Steering
 from .tls import TlsIdentity
 
-__all__ = ["CopyDaemon"]
+__all__ = ["BLOCK_BYTES", "CopyDaemon", "check_addresses"]
 
 _log = logging.getLogger(__name__)
 
 # A GRO super-segment of 64 KiB and its headers must fit. Not larger: the kernel closes a block after a millisecond,
 # however little is in it, so their number is how many milliseconds copy may be kept from running.
-_BLOCK_BYTES = 1 << 17
+BLOCK_BYTES = 1 << 17
+"""Size of a block of the capture ring."""
 
 
 class CopyDaemon:
@@ -62,8 +65,8 @@ class CopyDaemon:
         )
         self._filter = CaptureFilter(settings)
         code = self._filter.code(settings.mirror.ratio_percent)
-        blocks = settings.ring_bytes // _BLOCK_BYTES
-        self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
+        blocks = settings.ring_bytes // BLOCK_BYTES
+        self._rings = [BlockRing(name, code, BLOCK_BYTES, blocks) for name in settings.interfaces]
         targets = sorted(set(settings.targets.values()))
         addresses = sorted({address for address, _ in targets})
         self._next_hops = NextHopTable(addresses, keeper, self._tell_engine, now)
@@ -76,36 +79,20 @@ class CopyDaemon:
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
         self._steering = Steering(self.engine, self._show_share, now)
+        self._probing = Probing(settings, self._path.output, self._next_hops, self.engine.has_session)
         commands = {
             "status": lambda _request: self.status(),
             "sessions": session_log.answer,
             "log-level": set_log_level,
             **self._steering.commands(loop.now),
+            **self._probing.commands(loop.now, self._has_link),
         }
         self._control = ControlServer(loop, settings.control_socket, commands)
-        self._check_targets()
+        check_addresses(settings, self._next_hops.local_addresses)
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
-        loop.services += [self._path, self._next_hops, self._steering, *self._links]
+        loop.services += [self._path, self._next_hops, self._steering, self._probing, *self._links]
         loop.pace = self._path.pace
-
-    def _check_targets(self) -> None:
-        """Refuse what would turn the mirror on the production service or on real hosts."""
-        local = self._next_hops.local_addresses
-        for address, _port in self._settings.targets.values():
-            if address in local:
-                raise ConfigError(
-                    f"-x (--map): target {format_address(address)} is an address of this host; the service would get"
-                    " everything twice. Name the test host"
-                )
-        network = ClientNetwork(self._settings.client_ranges, self._settings.all_client_ranges)
-        intercepts = {ip_address(host).packed for host, _port in self._settings.intercepts}
-        for address in sorted(local | intercepts):
-            if address in network:
-                raise ConfigError(
-                    f"-c (--client-network): {format_address(address)} is inside it, which is in use here; "
-                    "take a network that exists nowhere"
-                )
 
     def _tell_engine(self, table: NextHopTable) -> None:
         path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
@@ -127,18 +114,24 @@ class CopyDaemon:
         self._path.receive_packets(ring, self._loop.now())
 
     def _on_records(self, bodies: list[bytes]) -> None:
-        self._path.receive_records(bodies, self._loop.now())
+        now = self._loop.now()
+        self._probing.receive(bodies, now)
+        self._path.receive_records(bodies, now)
 
     def _on_link_change(self) -> None:
         now = self._loop.now()
-        self.engine.set_feedback(any(link.state == "established" for link in self._links), now)
+        self.engine.set_feedback(self._has_link(), now)
         self._path.flush(now)
+
+    def _has_link(self) -> bool:
+        return any(link.state == "established" for link in self._links)
 
     # -- from outside ---------------------------------------------------------------------------------------
 
     def shut_down(self) -> None:
         """Close the mirrored sessions on the target and release everything."""
         now = self._loop.now()
+        self._probing.shut_down(now)
         self._path.shut_down(now)
         self._control.close()
         for link in self._links:
@@ -168,3 +161,22 @@ class CopyDaemon:
             "cpu_s": round(time.process_time(), 3),
             "imbalance": self.engine.imbalance(),
         }
+
+
+def check_addresses(settings: CopySettings, local: Iterable[bytes]) -> None:
+    """Refuse what would turn the mirror on the production service or on real hosts, given this host's addresses."""
+    local = frozenset(local)
+    for address, _port in settings.targets.values():
+        if address in local:
+            raise ConfigError(
+                f"-x (--map): target {format_address(address)} is an address of this host; the service would get"
+                " everything twice. Name the test host"
+            )
+    network = ClientNetwork(settings.client_ranges, settings.all_client_ranges)
+    intercepts = {ip_address(host).packed for host, _port in settings.intercepts}
+    for address in sorted(local | intercepts):
+        if address in network:
+            raise ConfigError(
+                f"-c (--client-network): {format_address(address)} is inside it, which is in use here; "
+                "take a network that exists nowhere"
+            )

@@ -8,9 +8,6 @@ millisecond per turn.
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import fcntl
 import logging
 import mmap
 import os
@@ -25,6 +22,8 @@ from ..mirror.engine import Engine
 from ..wire import octets
 from .bpf import attach_filter
 from .feeding import STATUS_KERNEL, STATUS_USER, feed_block, feed_frames
+from .interfaces import is_up
+from .packet_socket import bind_capture, open_capture
 
 __all__ = ["BlockRing", "CaptureRing", "FrameRing", "capture_status", "look_after"]
 
@@ -37,11 +36,8 @@ _PACKET_VERSION = 10
 _PACKET_IGNORE_OUTGOING = 23
 _TPACKET_V2 = 1
 _TPACKET_V3 = 2
-_ETH_P_ALL = 3
 _STATUS_LOSING = 4
 _DRAIN_LIMIT = 100_000
-_SIOCGIFFLAGS = 0x8913
-_IFF_UP = 1
 
 
 class CaptureRing:
@@ -60,7 +56,7 @@ class CaptureRing:
         self.drops = 0
         self.losing = False
         self.problem = ""
-        self.socket = _open_packet_socket()
+        self.socket = open_capture()
         try:
             self._set_up(filter_code)
         except OSError as error:
@@ -77,7 +73,7 @@ class CaptureRing:
         request, size = self._ring_request()
         sock.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
         self._map = mmap.mmap(sock.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        _bind(sock, self.interface)
+        bind_capture(sock, self.interface)
 
     def set_filter(self, filter_code: bytes, wider_code: bytes) -> None:
         """Capture by another filter from now on; raises OSError if the kernel does not take it.
@@ -121,11 +117,10 @@ class CaptureRing:
             _log.warning("capture on %s: %s; waiting for it", self.interface or "all interfaces", self.problem)
         if self.problem and self.interface:
             try:
-                _bind(self.socket, self.interface)
-                is_up = _is_up(self.socket, self.interface)
+                bind_capture(self.socket, self.interface)
             except OSError:
                 return
-            if is_up:
+            if is_up(self.interface):
                 self.problem = ""
                 _log.info("capture on %s goes on", self.interface)
 
@@ -157,31 +152,6 @@ def capture_status(rings: Sequence[CaptureRing]) -> dict[str, Any]:
         "drops": sum(ring.drops for ring in rings),
         "problems": {ring.interface: ring.problem for ring in rings if ring.problem},
     }
-
-
-def _open_packet_socket() -> socket.socket:
-    try:
-        return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
-    except PermissionError:
-        raise HostError("capturing needs CAP_NET_RAW; run as root or use the systemd unit") from None
-
-
-def _bind(sock: socket.socket, interface: str) -> None:
-    """Start to capture; the socket module cannot express "all interfaces", which is interface index 0."""
-    try:
-        index = socket.if_nametoindex(interface) if interface else 0
-    except OSError:
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV)) from None
-    address = struct.pack("=HHiHBB8s", socket.AF_PACKET, socket.htons(_ETH_P_ALL), index, 0, 0, 0, b"")
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.bind(sock.fileno(), address, len(address)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
-def _is_up(sock: socket.socket, interface: str) -> bool:
-    answer = fcntl.ioctl(sock, _SIOCGIFFLAGS, struct.pack("=16s24x", interface.encode()))
-    return bool(struct.unpack_from("=H", answer, 16)[0] & _IFF_UP)
 
 
 class BlockRing(CaptureRing):

@@ -13,7 +13,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ..errors import ConfigError, CopytoolError
+from ..errors import ConfigError, CopytoolError, HostError
 from .capabilities import held
 from .control import ControlServer
 from .copy_daemon import CopyDaemon
@@ -57,6 +57,8 @@ class Supervisor:
             "status": lambda _request: self.status(),
             "sessions": self._sessions,
             "log-level": self._set_log_level,
+            "probe": self._probe,
+            "probe-result": self._probe,
             **self._steering.commands(),
         }
         self._control = ControlServer(loop, settings.control_socket, commands)
@@ -168,6 +170,17 @@ class Supervisor:
     def _set_log_level(self, request: dict[str, Any]) -> dict[str, Any]:
         answer = set_log_level(request)
         return {**answer, "workers": sorted(self._ask(request))}
+
+    def _probe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Have one worker do it, the same each time while it runs."""
+        for post in self._posts:
+            if post.worker is not None and post.worker.ready:
+                answer = ask_all({post.number: post.worker.control_socket}, request, _ANSWER_S).get(post.number)
+                if answer is not None and "error" in answer:
+                    raise ConfigError(answer["error"])
+                if answer is not None:
+                    return answer
+        raise HostError("no worker answers")
 
     def _ask(self, request: dict[str, Any]) -> dict[int, dict[str, Any]]:
         """Return the answers of the workers that run and answer."""

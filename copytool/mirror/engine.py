@@ -252,6 +252,10 @@ class Engine:
         """Iterate over the active sessions."""
         return iter(self._sessions.values())
 
+    def has_session(self, flow: FlowKey) -> bool:
+        """Return whether a session has this flow, from mirror to target."""
+        return flow in self._sessions
+
     def gauges(self) -> tuple[int, int]:
         """Return (octets held behind holes, octets buffered in sessions), counted afresh."""
         streams = {session.stream for session in self._sessions.values()}

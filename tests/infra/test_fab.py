@@ -13,7 +13,8 @@ from support.playbooks import play
 from support.topology import REPOSITORY, Topology
 
 STEERING = {"pause", "resume", "ratio", "copies", "drain"}
-TASKS = {"status", "ended", "logs", "follow", "restart", "start", "stop", "capture", "sessions", "route"} | STEERING
+SHOWN = {"status", "check", "ended", "logs", "follow", "route"}
+TASKS = {"restart", "start", "stop", "capture", "sessions"} | SHOWN | STEERING
 
 
 def fab(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -45,6 +45,13 @@ def wait_until(predicate: Callable[[], Any], what: str, timeout_s: float = 15.0)
         time.sleep(0.02)
 
 
+def libfaketime() -> Path:
+    """Return the library that gives a program another time of day."""
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    assert found is not None, "libfaketime is missing; scripts/setup installs it"
+    return found
+
+
 class Host:
     """One namespace: runs commands in it and remembers what it started."""
 
@@ -75,7 +82,12 @@ class Host:
         """Return the words of a copytool command, with this host's own control socket; `|` protects spaces."""
         words = line.split("|")
         words = [*words[0].split(), *words[1:]]
-        if words[0] in ("copy", "intercept") and not any(word.startswith(("--tls", "--config")) for word in words):
+        commands = ("copy", "intercept", "check")
+        if (
+            words[0] in commands
+            and words[:2] != ["check", "target"]
+            and not any(word.startswith(("--tls", "--config")) for word in words)
+        ):
             words.append("--plain")
         return [*COPYTOOL, *words, "--control-socket", str(self.control_socket)]
 

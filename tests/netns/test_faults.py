@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .faults import Fault, Mirror, mirror_of
-from .hosts import wait_until
+from .hosts import libfaketime, wait_until
 
 GIVEN_UP = ("target_reset",)
 """A kernel that cannot reach its peer soon forgets connections that its service has closed, and resets what follows."""
@@ -143,12 +143,6 @@ def test_online_interface_down(mirror: Mirror) -> None:
     fault.check_sessions()
 
 
-def _libfaketime() -> Path:
-    found = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
-    assert found is not None, "libfaketime is missing; scripts/setup installs it"
-    return found
-
-
 def _wall_clock(log: Path) -> datetime:
     """Return when a daemon wrote the last dated line of its log."""
     dated = [line[:19] for line in log.read_text().splitlines() if line[4:5] == "-"]
@@ -160,7 +154,7 @@ def test_clock_stepped(tmp_path: Path) -> None:
     clock = tmp_path / "clock"
     clock.write_text("+0\n")
     settings = ["FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", f"FAKETIME_TIMESTAMP_FILE={clock}"]
-    faked = ["env", f"LD_PRELOAD={_libfaketime()}", *settings]
+    faked = ["env", f"LD_PRELOAD={libfaketime()}", *settings]
     with mirror_of(tmp_path) as mirror:
         online = mirror.network.online
         mirror.start("", *faked)

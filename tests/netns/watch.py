@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .hosts import Network
 from .taps import Tap
@@ -37,6 +38,8 @@ class Expectations:
     """Addresses of the assistant."""
     onlines: tuple[str, ...] = ("192.168.50.10", "fd50::10")
     """Addresses of the online host."""
+    checks: bool = False
+    """Whether the online host may ask the target and the assistant for themselves: ICMP, and connections."""
 
     def rules(self, host: str, mac: str) -> Iterator[tuple[str, str]]:
         """Yield (what went wrong, expression that only this matches) for the switch's end of a host's cable."""
@@ -61,10 +64,11 @@ class Expectations:
             link = f"({_any('dst host', self.assistants)} and {_any('tcp dst port', self.links)})"
             strange = f"{_any('dst host', self.targets)} or {destination}"
             response = f"({_any('tcp src port', self.services)} and not ({strange}))"
+            own = f" and not ({_any('dst host', (*self.targets, *self.assistants))} and not {source})"
             yield (
                 "online sends to a stranger",
                 f"inbound and (ip or ip6) and not ether multicast and not icmp6"
-                f" and not {to_target} and not {link} and not {response}",
+                f" and not {to_target} and not {link} and not {response}{own if self.checks else ''}",
             )
 
     def control(self) -> str:
@@ -76,7 +80,7 @@ class Expectations:
 class Watch:
     """The observers of one network."""
 
-    def __init__(self, network: Network, **expectations: tuple[object, ...]) -> None:
+    def __init__(self, network: Network, **expectations: Any) -> None:
         self._network = network
         self._expectations = Expectations(**expectations)
         self._taps: list[tuple[str, Tap]] = []
@@ -84,7 +88,7 @@ class Watch:
         self._attach_all()
         network.on_new_interface = self.attach
 
-    def expect(self, **changes: tuple[object, ...]) -> None:
+    def expect(self, **changes: Any) -> None:
         """Allow something else from now on; what the former rules have found stays found."""
         self._expectations = replace(self._expectations, **changes)
         self._attach_all()
@@ -134,7 +138,7 @@ class Watch:
 
 
 @contextmanager
-def watched_network(scratch: Path, off: str = "", **expectations: tuple[object, ...]) -> Iterator[Network]:
+def watched_network(scratch: Path, off: str = "", **expectations: Any) -> Iterator[Network]:
     """Make the four hosts and remove them whatever happens; fail if a packet was sent that must never be.
 
     `off` is the reason for not looking at what the observers have found.

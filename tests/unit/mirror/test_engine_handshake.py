@@ -29,6 +29,15 @@ def test_a_client_that_gives_up_its_handshake_is_no_session() -> None:
     assert scene.outcomes() == {"midstream_skipped": 1}
 
 
+def test_which_flows_are_taken_is_known() -> None:
+    """Somebody else who sends to the target keeps off the sessions' flows."""
+    scene = Scene()
+    scene.client().opens()
+    (session,) = scene.engine.sessions()
+    assert scene.engine.has_session(session.flow)
+    assert not scene.engine.has_session(session.flow[:-1] + b"\0")
+
+
 @pytest.mark.parametrize("flags", [ACK, ACK | FIN])
 def test_the_first_segment_behind_the_syn_opens_the_session(flags: int) -> None:
     """A pure acknowledgement, or the FIN of a client that says nothing, completes the handshake."""

@@ -1,0 +1,130 @@
+"""What copy would do, done for some seconds while it does not run: connect to the intercepts, and send a probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ... import __version__
+from ...errors import CopytoolError
+from ...link.share import Share
+from ..link_client import InterceptClient
+from ..loop import EventLoop
+from ..neighbours import NeighbourKeeper
+from ..nexthop import NextHopTable
+from ..output import PacketOutput
+from ..probe import Probe
+from ..probing import flows_for_probe, sender_for_probe
+from ..settings import CopySettings
+from ..shares import split_settings
+from ..tls import TlsIdentity
+
+__all__ = ["Rehearsal", "rehearse"]
+
+_LINK_S = 5.5
+_SETTLE_S = 1.5
+_POLL_S = 0.02
+_NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Rehearsal:
+    """How far it came. links: as in a status document. attempts: as in a probe's result; empty if none was sent."""
+
+    links: list[dict[str, Any]] = field(default_factory=list)
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    problem: str = ""
+    """Why no probe was sent."""
+
+
+def rehearse(settings: CopySettings, keeper: NeighbourKeeper, with_probe: bool) -> Rehearsal:
+    """Connect, send a probe if that is wanted, and close everything.
+
+    With several workers it takes the part of the first: intercept knows what each of them may have left open at the
+    target, and forgets it when somebody claims another part of the client network.
+    """
+    if settings.workers > 1:
+        settings = split_settings(settings)[0]
+    loop = EventLoop()
+    stage = _Stage(settings, keeper, loop, with_probe)
+    try:
+        loop.services.append(stage)
+        loop.run()
+    finally:
+        stage.close()
+        loop.close()
+    return stage.result
+
+
+class _Stage:
+    """A service of the loop that ends it when there is nothing more to see."""
+
+    def __init__(self, settings: CopySettings, keeper: NeighbourKeeper, loop: EventLoop, with_probe: bool) -> None:
+        now = loop.now()
+        self.result = Rehearsal()
+        self._settings = settings
+        self._loop = loop
+        self._probe: Probe | None = None
+        self._with_probe = with_probe
+        targets = sorted(set(settings.targets.values()))
+        self._next_hops = NextHopTable(sorted({address for address, _ in targets}), keeper, lambda _table: None, now)
+        self._output = PacketOutput(self._next_hops)
+        share = Share(settings.client_networks, targets)
+        identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
+        self._links = [
+            InterceptClient(loop, address, share, __version__, self._on_records, lambda: None, identity)
+            for address in settings.intercepts
+        ]
+        loop.services += [self._next_hops, *self._links]
+        self._settled_at = now + _SETTLE_S
+        self._give_up_at = now + _LINK_S
+        self._due_at = now
+
+    def _on_records(self, bodies: list[bytes]) -> None:
+        if self._probe is not None:
+            self._probe.receive(bodies, self._loop.now())
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return min(self._due_at, self._probe.next_timer() if self._probe is not None else _NEVER)
+
+    def handle_timer(self, now: float) -> None:
+        """Go on from the links to the probe, and from there to the end."""
+        self._due_at = now + _POLL_S
+        if self._probe is None:
+            self._begin(now)
+            return
+        self._probe.handle_timer(now)
+        if self._probe.done:
+            self.result.attempts = self._probe.to_json()
+            self._loop.stop()
+
+    def _begin(self, now: float) -> None:
+        states = [link.state for link in self._links]
+        tried = all(link.state == "established" or link.reason != "not tried yet" for link in self._links)
+        if not tried and now < self._give_up_at:
+            return
+        if self._next_hops.problems and now < self._settled_at:
+            return
+        self.result.links = [link.status() for link in self._links]
+        if not self._with_probe or "established" not in states:
+            self.result.problem = "" if not self._with_probe else "no link is established, so no answer could be seen"
+            self._loop.stop()
+            return
+        try:
+            flows = flows_for_probe(self._settings, lambda _flow: False)
+        except CopytoolError as error:
+            self.result.problem = str(error)
+            self._loop.stop()
+            return
+        self._probe = Probe(flows, sender_for_probe(self._output, self._next_hops), now)
+        self._probe.handle_timer(now)
+
+    def close(self) -> None:
+        """Release everything."""
+        if self._probe is not None:
+            self._probe.cancel(self._loop.now())
+        for link in self._links:
+            link.close()
+        self._output.close()
+        self._next_hops.close()
