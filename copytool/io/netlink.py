@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-logging.getLogger("pyroute2").setLevel(logging.ERROR)
+logging.getLogger("pyroute2.netlink.rtnl.tcmsg.common").setLevel(logging.ERROR)
 
 from pyroute2 import IPRoute  # noqa: E402
 from pyroute2.netlink.exceptions import NetlinkError  # noqa: E402
