@@ -16,11 +16,13 @@ from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
 from ..wire.address import format_address
+from .budgets import Budgets
 from .capture_filter import CaptureFilter
 from .control import ControlServer
 from .copy_path import CopyPath
 from .log_level import set_log_level
 from .loop import EventLoop
+from .memory import fit_buffers, resident_bytes
 from .nexthop import NextHopTable
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
@@ -45,16 +47,16 @@ class CopyDaemon:
         self._loop = loop
         self._settings = settings
         now = loop.now()
-        self.engine = Engine(
-            settings.targets,
-            ClientNetwork(settings.client_ranges, settings.all_client_ranges),
-            settings.mirror,
-            ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
-        )
         self._filter = CaptureFilter(settings)
         code = self._filter.code(settings.mirror.ratio_percent)
         blocks = settings.ring_bytes // _BLOCK_BYTES
         self._rings = [BlockRing(name, code, _BLOCK_BYTES, blocks) for name in settings.interfaces]
+        self.engine = Engine(
+            settings.targets,
+            ClientNetwork(settings.client_ranges, settings.all_client_ranges),
+            fit_buffers(settings, resident_bytes()),
+            ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
+        )
         targets = sorted(set(settings.targets.values()))
         self._next_hops = NextHopTable(sorted({address for address, _ in targets}), self._tell_engine, now)
         session_log = SessionLog()
@@ -65,6 +67,7 @@ class CopyDaemon:
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
         self._steering = Steering(self.engine, self._show_share, now)
+        self._budgets = Budgets(settings.budgets, self.engine, self._steering, now)
         commands = {
             "status": lambda _request: self.status(),
             "sessions": session_log.answer,
@@ -75,7 +78,7 @@ class CopyDaemon:
         self._check_targets()
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
-        loop.services += [self._path, self._next_hops, self._steering, *self._links]
+        loop.services += [self._path, self._next_hops, self._steering, self._budgets, *self._links]
         loop.pace = self._path.pace
 
     def _check_targets(self) -> None:
@@ -146,6 +149,7 @@ class CopyDaemon:
             "flavour": flavour(),
             "dry_run": self._settings.mirror.dry_run,
             "steering": self._steering.status(),
+            "budgets": self._budgets.status(),
             **self.engine.status(),
             "capture": capture_status(self._rings),
             "send": {"errors": dict(self._path.output.errors), "unreachable": self._next_hops.problems},

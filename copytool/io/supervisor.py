@@ -19,6 +19,7 @@ from .fleet_steering import FleetSteering
 from .gather import ask_all
 from .log_level import set_log_level
 from .loop import EventLoop
+from .memory import resident_bytes
 from .session_log import KEPT_SESSIONS
 from .settings import CopySettings
 from .shares import split_settings
@@ -42,7 +43,7 @@ class Supervisor:
         """Start the workers; raises HostError or ConfigError with the reason if one cannot start."""
         self._loop = loop
         self._settings = settings
-        self._posts = [_Post(share) for share in split_settings(settings)]
+        self._posts = [_Post(share) for share in split_settings(_without_own_memory(settings))]
         self._steering = FleetSteering(settings.mirror, self._ask_those_ready, loop.now)
         commands = {
             "status": lambda _request: self.status(),
@@ -141,6 +142,7 @@ class Supervisor:
         total = add_up(self._settings, self._steering.status(), answers)
         total["internal_errors"] += self._loop.failures
         total["cpu_s"] = round(total["cpu_s"] + time.process_time(), 3)
+        total["budgets"]["memory"]["used"] += resident_bytes()
         total["workers"] = [post.status(answers.get(post.number)) for post in self._posts]
         return total
 
@@ -167,6 +169,14 @@ class Supervisor:
         paths = {worker.number: worker.control_socket for worker in workers if worker.ready}
         answers = ask_all(paths, request, _ANSWER_S)
         return answers, [number for number in paths if number not in answers]
+
+
+def _without_own_memory(settings: CopySettings) -> CopySettings:
+    """Return the settings with what this process leaves of the memory limit."""
+    limit = settings.budgets.memory_bytes
+    if limit is None:
+        return settings
+    return replace(settings, budgets=replace(settings.budgets, memory_bytes=max(limit - resident_bytes(), 0)))
 
 
 class _Post:
@@ -198,6 +208,7 @@ class _Post:
             "packets": answer["capture"]["packets"],
             "drops": answer["capture"]["drops"],
             "cpu_s": answer["cpu_s"],
+            "admitted_percent": answer["steering"]["admitted_percent"],
             "client_networks": [str(network) for network in self.settings.client_networks],
             "link": answer["link"],
             "imbalance": answer["imbalance"],
