@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _IDLE_TICK_S = 1.0  # without limits there is only something to show
 _TRIM_S = 1.0
+_CPU_WINDOW_S = 1.0  # some work is done every other second only
+_BANDWIDTH_WINDOW_S = 0.5
 _NO_LIMIT = float("inf")
 
 
@@ -58,8 +60,8 @@ class Budgets:
         self._steering = steering
         self._measure = measure
         self._shedder = Shedder(engine)
-        self._cpu = RateBudget(_or_none(limits.cpu_percent) / 100, "shed_cpu")
-        self._bandwidth = RateBudget(_or_none(limits.bandwidth_bits), "shed_bandwidth")
+        self._cpu = RateBudget(_or_none(limits.cpu_percent) / 100, "shed_cpu", _CPU_WINDOW_S)
+        self._bandwidth = RateBudget(_or_none(limits.bandwidth_bits), "shed_bandwidth", _BANDWIDTH_WINDOW_S)
         self._memory = MemoryBudget(_or_none(limits.memory_bytes), engine.config.max_sessions)
         self._share = 1.0
         self._tick_s = TICK_S if limits.any_measured() else _IDLE_TICK_S
@@ -94,7 +96,10 @@ class Budgets:
     def _set_share(self, budget: RateBudget, option: str, now: float) -> None:
         before = self._share
         binding = min(self._cpu, self._bandwidth, key=lambda one: one.share)
-        if binding.share == before or not self._steering.limit(binding.share, binding.outcome, now):
+        if binding.share == before:
+            return
+        if not self._steering.limit(binding.share, binding.outcome, now):
+            budget.share = before  # it is tried again
             return
         self._share = binding.share
         text = f"{budget.used / budget.limit:.0%} of {option} is used: mirroring {self._share:.1%} of new connections"

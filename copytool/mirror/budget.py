@@ -29,19 +29,17 @@ __all__ = ["SCARCE", "TICK_S", "Action", "MemoryBudget", "RateBudget"]
 TICK_S = 0.1
 """How often use is to be noted."""
 
-WINDOW_S = 0.5
-"""Use is averaged over this time, and the effect of a step shows after it."""
-
 GRACE_S = 1.0
 """How long use may be over the limit before open sessions are ended."""
 
-RAISE_S = 3.0
-"""Between two steps upwards: the kernel's filter is widened a second before a higher share holds."""
+RAISE_S, MAX_RAISE_S = 3.0, 48.0
+"""Between two steps upwards: the kernel's filter is widened a second before a higher share holds. Twice as long after
+a step that turned out to be one too many, half as long after one that did not."""
 
-GOAL, LOW = 0.9, 0.75
-"""Parts of a limit: what a lower share aims at, and below which the share rises."""
+GOAL, LOW, IDLE = 0.9, 0.75, 0.2
+"""Parts of a limit: what a lower share aims at, below which the share rises, and below which it rises without delay."""
 
-_MAX_RAISE, _MIN_RAISE = 2.0, 0.01
+_MAX_RAISE, _MIN_RAISE = 2.0, 0.02
 _MAX_CUT = 0.1
 _NOTHING, _EVERYTHING = 0.002, 0.99  # shares that count as none and all
 
@@ -66,27 +64,40 @@ class RateBudget:
     """A limit of something that is used up as time goes by.
 
     limit, used: in units a second, used of late. share: which part of the connections it lets be mirrored. outcome: of
-    those that are not.
+    those that are not. window_s: the time over which use is averaged, and after which the effect of a step shows.
     """
 
-    def __init__(self, limit: float, outcome: str) -> None:
+    def __init__(self, limit: float, outcome: str, window_s: float) -> None:
         self.limit = limit
+        self._window_s = window_s
         self.outcome = outcome
         self.used = 0.0
         self.share = 1.0
         self._totals: deque[tuple[float, float]] = deque()
-        self._settled_at = 0.0
+        self._settled_at = -NEVER
         self._over_since = NEVER
+        self._raised_at = -NEVER
+        self._raise_after_s = RAISE_S
 
     def note(self, total: float, now: float) -> None:
         """Note how much has been used in all by now."""
         totals = self._totals
         totals.append((now, total))
-        while len(totals) > 2 and totals[1][0] <= now - WINDOW_S:
+        while len(totals) > 2 and totals[1][0] <= now - RAISE_S:
             totals.popleft()
+        if now >= totals[0][0] + self._window_s / 2:
+            self.used = self._mean_since(now - self._window_s)
+
+    def _mean_since(self, when: float) -> float:
+        """Return what was used a second since then, or a little longer, or since as long as is known."""
+        totals = self._totals
+        now, total = totals[-1]
         since, before = totals[0]
-        if now > since:
-            self.used = (total - before) / (now - since)
+        for known in totals:
+            if known[0] > when:
+                break
+            since, before = known
+        return (total - before) / (now - since)
 
     def decide(self, now: float, share: float, is_any_outside: bool, is_too_wide: bool) -> Action:
         """Return what to do now; `self.share` is changed already if it is LOWER or RAISE.
@@ -104,19 +115,25 @@ class RateBudget:
             return Action.END if now >= self._over_since + GRACE_S else Action.NONE
         if not is_too_wide and not share:
             return Action.NONE  # what is used is not for sessions
-        self._settled_at = now + WINDOW_S
+        self._settled_at = now + self._window_s
         if is_too_wide:
             return Action.NARROW
+        if now < self._raised_at + 2 * self._raise_after_s:
+            self._raise_after_s = min(2 * self._raise_after_s, MAX_RAISE_S)
         self.share = share * max(GOAL * self.limit / self.used, _MAX_CUT)
         if self.share < _NOTHING:
             self.share = 0.0
         return Action.LOWER
 
     def _decide_to_raise(self, now: float) -> Action:
-        if self.share >= 1 or self.used >= LOW * self.limit or now < self._settled_at:
+        if self.share >= 1 or now < max(self._settled_at, self._raised_at) + RAISE_S:
             return Action.NONE
-        self._settled_at = now + RAISE_S
-        factor = min(GOAL * self.limit / self.used, _MAX_RAISE) if self.used > 0 else _MAX_RAISE
+        used = self._mean_since(now - RAISE_S) / self.limit
+        if used >= LOW or (used >= IDLE and now < self._raised_at + self._raise_after_s):
+            return Action.NONE
+        self._raised_at = now
+        self._raise_after_s = max(self._raise_after_s / 2, RAISE_S)
+        factor = min(GOAL / used, _MAX_RAISE) if used > 0 else _MAX_RAISE
         self.share = max(self.share * factor, self.share + _MIN_RAISE)
         if self.share > _EVERYTHING:
             self.share = 1.0
