@@ -212,7 +212,7 @@ COPY_OPTIONS = (
         "per cent of one CPU that copy may use, all workers together; over it fewer connections are mirrored, and after"
         " a second the oldest sessions end",
         metavar="PERCENT",
-        parse=values.number(1, 100_000),
+        parse=values.number(0, 100_000, above=True),
     ),
     Option(
         "memory-limit",
