@@ -44,13 +44,17 @@ class Use:
 
 
 class Budgets:
-    """A service of the loop. measure: says what is used; another one is for tests."""
+    """A service of the loop. measure: says what is used; another one is for tests.
+
+    save_time: has copy look for packets more rarely, or not any more: what is declined costs little more than looking.
+    """
 
     def __init__(
         self,
         limits: BudgetLimits,
         engine: Engine,
         steering: Steering,
+        save_time: Callable[[bool], None],
         now: float,
         measure: Callable[[], Use] = Use.measure,
     ) -> None:
@@ -58,6 +62,7 @@ class Budgets:
         self._engine = engine
         self._admission = engine.admission
         self._steering = steering
+        self._save_time = save_time
         self._measure = measure
         self._shedder = Shedder(engine)
         self._cpu = RateBudget(_or_none(limits.cpu_percent) / 100, "shed_cpu", _CPU_WINDOW_S)
@@ -102,6 +107,7 @@ class Budgets:
             budget.share = before  # it is tried again
             return
         self._share = binding.share
+        self._save_time(self._cpu.share < 1)
         text = f"{budget.used / budget.limit:.0%} of {option} is used: mirroring {self._share:.1%} of new connections"
         _log.log(logging.WARNING if before == 1 else logging.INFO, "%s", text)
         if self._share < before:

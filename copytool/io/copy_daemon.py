@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 # A GRO super-segment of 64 KiB and its headers must fit. Not larger: the kernel closes a block after a millisecond,
 # however little is in it, so their number is how many milliseconds copy may be kept from running.
 _BLOCK_BYTES = 1 << 17
+_SAVING_REST_S = 0.01
 
 
 class CopyDaemon:
@@ -67,7 +68,7 @@ class CopyDaemon:
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
         self._steering = Steering(self.engine, self._show_share, now)
-        self._budgets = Budgets(settings.budgets, self.engine, self._steering, now)
+        self._budgets = Budgets(settings.budgets, self.engine, self._steering, self._save_time, now)
         commands = {
             "status": lambda _request: self.status(),
             "sessions": session_log.answer,
@@ -102,6 +103,10 @@ class CopyDaemon:
     def _tell_engine(self, table: NextHopTable) -> None:
         path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
         self.engine.set_host(table.local_addresses, path_mtu, self._loop.now())
+
+    def _save_time(self, saves: bool) -> None:
+        ring_s = self._settings.ring_bytes // _BLOCK_BYTES * 0.001
+        self._path.save_time(min(_SAVING_REST_S, ring_s / 4) if saves else 0.0)
 
     def _show_share(self, ratio_percent: float) -> None:
         code, widest = self._filter.code(ratio_percent), self._filter.widest

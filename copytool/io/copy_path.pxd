@@ -28,6 +28,7 @@ cdef class CopyPath:
     cdef set _behind_drops
     cdef double _statistics_at
     cdef Pace _pacing
+    cdef double _saving_rest_s
 
     @cython.locals(engine=Engine, ring=BlockRing, counters=EngineCounters)
     cpdef double pace(self) except? -1

@@ -52,6 +52,11 @@ class CopyPath:
         self._behind_drops: set[BlockRing] = set()
         self._statistics_at = now
         self._pacing = Pace()
+        self._saving_rest_s = 0.0
+
+    def save_time(self, rest_s: float) -> None:
+        """Let packets and records collect for so long from now on, however few come; 0: as usual."""
+        self._saving_rest_s = rest_s
 
     def pace(self) -> float:
         """Return how long packets and records may collect: only what no turn waits for can wait."""
@@ -61,6 +66,8 @@ class CopyPath:
         for ring in self._rings:
             if ring.has_packets():
                 return 0.0
+        if self._saving_rest_s:
+            return self._saving_rest_s
         counters = engine.counters
         return self._pacing.after(counters.client_packets + counters.responses, _REST_S)
 

@@ -28,7 +28,10 @@ class Budgeted(Steered):
         self.resident = 100 * _MIB
         self.used_s = 0.0
         self._at = self.scene.now
-        self.budgets = Budgets(limits, self.scene.engine, self.steering, self.scene.now, self._measure)
+        self.saves: list[bool] = []
+        self.budgets = Budgets(
+            limits, self.scene.engine, self.steering, self.saves.append, self.scene.now, self._measure
+        )
 
     def _measure(self) -> Use:
         active = self.scene.engine.counters.outcomes["active"]
@@ -75,9 +78,11 @@ def test_processor_time(caplog: pytest.LogCaptureFixture) -> None:
     steering = budgeted.steering.status()
     assert steering["captured_percent"] == pytest.approx(steering["admitted_percent"], abs=0.01)
     assert "of --cpu-limit is used: mirroring" in caplog.text
+    assert budgeted.saves[-1]
     budgeted.cpu = lambda sessions: 0.0
     budgeted.passes(30)
     assert budgeted.steering.status()["admitted_percent"] == budgeted.shown[-1] == 100
+    assert not budgeted.saves[-1]
     scene.client(port=outside, isn=77_000).opens()
     assert scene.outcomes() == {"active": active + 1, "shed_cpu": 101 - active}
 
