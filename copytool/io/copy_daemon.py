@@ -27,6 +27,7 @@ from .nexthop import NextHopTable
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
+from .shaper import Shaper
 from .steering import Steering
 from .transport import InterceptClient
 
@@ -61,7 +62,11 @@ class CopyDaemon:
         targets = sorted(set(settings.targets.values()))
         self._next_hops = NextHopTable(sorted({address for address, _ in targets}), self._tell_engine, now)
         session_log = SessionLog()
-        self._path = CopyPath(self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now)
+        bits = settings.budgets.bandwidth_bits
+        self._shaper = None if bits is None else Shaper(bits, now)
+        self._path = CopyPath(
+            self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now, self._shaper
+        )
         share = Share(settings.client_networks, targets)
         self._links = [
             InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change)
@@ -145,6 +150,12 @@ class CopyDaemon:
             ring.close()
         self._next_hops.close()
 
+    def _send_errors(self) -> dict[str, int]:
+        errors = dict(self._path.output.errors)
+        if self._shaper is not None and self._shaper.dropped:
+            errors["bandwidth_limit"] = self._shaper.dropped
+        return errors
+
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
         self._path.look_after_rings(self._loop.now())
@@ -157,7 +168,7 @@ class CopyDaemon:
             "budgets": self._budgets.status(),
             **self.engine.status(),
             "capture": capture_status(self._rings),
-            "send": {"errors": dict(self._path.output.errors), "unreachable": self._next_hops.problems},
+            "send": {"errors": self._send_errors(), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],
             "internal_errors": self._loop.failures,
             "cpu_s": round(time.process_time(), 3),

@@ -70,7 +70,7 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
     yield _counters("copytool_turns", "Requests released, by what they had waited for.", "released", turns)
     yield _counter("copytool_sent_packets", "Packets sent to targets.", mirror["packets_sent"])
     yield _counter("copytool_retransmissions", "Segments sent to targets again.", mirror["retransmissions"])
-    yield _counters("copytool_send_errors", "Packets that the kernel did not take.", "error", status["send"]["errors"])
+    yield _counters("copytool_send_errors", "Packets that could not be sent.", "error", status["send"]["errors"])
     dropped = status["packets"]["dropped"]
     yield _counters("copytool_dropped_packets", "Captured packets that were not read.", "reason", dropped)
     yield _histogram("copytool_lag_seconds", "From capture to release to the target.", status["lag"])
