@@ -77,6 +77,8 @@ def _run(limits: Limits, connections: int, each_per_s: int, world: World, tool: 
         total = connections * length_s
         return [f"-c{total}", f"-n{total}", f"-r{connections // 100}", "--rate-period=10ms"]
 
+    for counter in counters.values():
+        counter.count()  # a connection without any request is closed after a minute
     _load(world, words(settling))
     served, mirrored = counters["online"].count(), counters["target"].count()
     cpu = cpu_of(running.online)

@@ -27,6 +27,7 @@ _IDLE_TICK_S = 1.0  # without limits there is only something to show
 _TRIM_S = 1.0
 _CPU_WINDOW_S = 1.0  # some work is done every other second only
 _BANDWIDTH_WINDOW_S = 0.5
+_WIDE = 1.2  # a little too much is usual while a ratio goes down step by step
 _NO_LIMIT = float("inf")
 
 
@@ -89,11 +90,11 @@ class Budgets:
 
     def _keep_rate(self, budget: RateBudget, option: str, now: float) -> None:
         shedder, steering = self._shedder, self._steering
-        action = budget.decide(now, self._share, shedder.is_any_outside(), steering.is_too_wide())
+        action = budget.decide(now, self._share, shedder.is_any_outside(), steering.is_too_wide(_WIDE))
         if action is Action.END:
             shedder.end_outside(budget.outcome, f"copy was over {option}", now)
         elif action is Action.NARROW:
-            if not steering.narrow(now):
+            if not steering.narrow():
                 shedder.look_outside()
         elif action is not Action.NONE:
             self._set_share(budget, option, now)

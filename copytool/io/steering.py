@@ -94,7 +94,7 @@ class Steering:
         elif self._ramp.rest_s(now):
             self._due_at = now + _STEP_S
         else:
-            self.narrow(now)
+            self.narrow()
             self._due_at = now + _NARROW_S if self.is_too_wide() else _NEVER
 
     def limit(self, share: float, outcome: str, now: float) -> bool:
@@ -114,13 +114,19 @@ class Steering:
         self.handle_timer(now)
         return True
 
-    def is_too_wide(self) -> bool:
-        """Return whether the kernel shows the data of more connections than are wanted, and can do otherwise."""
-        return self._may_narrow and self._shown_percent > self._ramp.goal * self._share
+    def is_too_wide(self, factor: float = 1.0) -> bool:
+        """Return whether the kernel shows the data of more connections than `factor` times those that are wanted, and
+        can do otherwise."""
+        return self._may_narrow and self._shown_percent > factor * self._wanted_percent()
 
-    def narrow(self, now: float) -> bool:
+    def _wanted_percent(self) -> float:
+        """Return the share of the connections that is mirrored now or at the end of a ramp, whichever is larger."""
+        admission = self._admission
+        return max(admission.ratio_percent, self._ramp.goal) * max(admission.share, self._share)
+
+    def narrow(self) -> bool:
         """Have the kernel show no more than is wanted, unless an open session needs it; return whether it does."""
-        if self.is_too_wide() and not self._ramp.rest_s(now) and not self._engine.is_any_left_out(self._lowered_at):
+        if self.is_too_wide() and not self._engine.is_any_left_out(self._lowered_at):
             self._narrow()
         return not self.is_too_wide()
 
@@ -145,7 +151,7 @@ class Steering:
             self._rises_from = now + WIDEN_S
 
     def _narrow(self) -> None:
-        percent = self._ramp.goal * self._share
+        percent = self._wanted_percent()
         try:
             self._show(percent)
             self._shown_percent = percent

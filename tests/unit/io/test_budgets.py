@@ -203,6 +203,22 @@ def test_the_users_ratio_is_kept() -> None:
     )
 
 
+@pytest.mark.parametrize(("start", "goal"), [(50, 100), (100, 50)])
+def test_a_ramp_meanwhile(start: float, goal: float) -> None:
+    """The filter is narrowed all the same, to what the ramp will need; and the share goes on falling."""
+    budgeted = Budgeted(BudgetLimits(cpu_percent=20), ratio_percent=start)
+    opened(budgeted.scene, ports(start, True, 100))
+    budgeted.ask("ratio", percent=goal, ramp_s=600)
+    budgeted.cpu = lambda sessions: 0.5  # whatever is mirrored
+    budgeted.passes(12)
+    status = budgeted.steering.status()
+    assert status["admitted_percent"] < 10
+    assert start - 2 < status["ratio_percent"] < start + 3
+    assert status["ratio_goal_percent"] == goal
+    admitted = budgeted.scene.engine.admission.admitted_percent()
+    assert admitted <= status["captured_percent"] <= 20
+
+
 def test_it_measures_this_process() -> None:
     """Processor time and memory as the kernel has them."""
     one, two = Use.measure(), Use.measure()
