@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from . import counted, floor, idle, latency, logged
+from . import budget, counted, floor, idle, latency, logged
 from .scenario import Scenario
 from .tools import TOOLS
 
 __all__ = ["SCENARIOS", "listing"]
 
-MODULES = (counted, logged, idle, latency, floor)
+MODULES = (counted, logged, idle, latency, budget, floor)
 SCENARIOS: tuple[Scenario, ...] = tuple(scenario for module in MODULES for scenario in module.SCENARIOS)
 
 

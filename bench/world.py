@@ -121,6 +121,11 @@ class World:
         """The host with the test copy of the service."""
         return self.network.hosts["target"]
 
+    @property
+    def client_data(self) -> Path:
+        """What packaged load generators have as /data."""
+        return self._rooted["client"].data
+
     def prepare(self) -> None:
         """Switch offloads off, let the client open many connections, and have the hosts know each other."""
         for host in self.network.hosts.values():

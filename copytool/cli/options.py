@@ -225,6 +225,26 @@ COPY_OPTIONS = (
         default=_DEFAULTS.max_sessions,
     ),
     Option(
+        "cpu-limit",
+        "per cent of one CPU that copy may use, all workers together; over it fewer connections are mirrored, and after"
+        " a second the oldest sessions end",
+        metavar="PERCENT",
+        parse=values.number(0, 100_000, above=True),
+    ),
+    Option(
+        "memory-limit",
+        "MiB of memory that copy may have resident, capture rings and all workers together; buffers become smaller to"
+        " fit, and sessions are shed",
+        metavar="MIB",
+        parse=values.integer(1, 1_048_576),
+    ),
+    Option(
+        "bandwidth-limit",
+        "Mbit/s that copy may send to all targets together, counted in IP packets; shed like for --cpu-limit",
+        metavar="MBIT",
+        parse=values.number(0.01, 1_000_000),
+    ),
+    Option(
         "session-buffer",
         "MiB of client data held for one session",
         metavar="MIB",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..io.control import default_control_socket
-from ..io.settings import CopySettings, InterceptSettings, TlsFiles
+from ..io.settings import BudgetLimits, CopySettings, InterceptSettings, TlsFiles
 from ..link.share import Network
 from ..mirror.config import MirrorConfig
 from ..mirror.mapping import ClientNetwork
@@ -66,8 +66,18 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
             total_buffer_bytes=values["total_buffer"] * _MIB,
         ),
         tls=None if values["dry_run"] else _link_tls(values),
+        budgets=_budget_limits(values),
         ring_bytes=values["ring_size"] * _MIB,
         workers=values["workers"],
+    )
+
+
+def _budget_limits(values: dict[str, Any]) -> BudgetLimits:
+    memory, bandwidth = values["memory_limit"], values["bandwidth_limit"]
+    return BudgetLimits(
+        cpu_percent=values["cpu_limit"],
+        memory_bytes=None if memory is None else memory * _MIB,
+        bandwidth_bits=None if bandwidth is None else round(bandwidth * 1e6),
     )
 
 

@@ -13,6 +13,7 @@ from ..errors import ConfigError, HostError
 from ..io.control import ask_daemon, default_control_socket, default_sockets
 from ..mirror.histogram import quantile
 from ..mirror.outcome import OUTCOMES
+from .budgets import budget_lines
 
 __all__ = [
     "duration_lines",
@@ -125,7 +126,9 @@ def format_steering(steering: dict[str, Any]) -> str:
         return "paused: new connections are not mirrored"
     share, goal, copies = steering["ratio_percent"], steering["ratio_goal_percent"], steering["copies"]
     text = f"{share:.3g} % of new connections" + ("" if share == goal else f", on the way to {goal:.3g} %")
-    return text if copies == 1 else f"{text}, {copies:,} times each"
+    text = text if copies == 1 else f"{text}, {copies:,} times each"
+    admitted = steering.get("admitted_percent", 100)  # each of several workers has its own
+    return text if admitted == 100 else f"{text}; the budgets admit {admitted:.3g} % of these"
 
 
 def _copy_lines(status: dict[str, Any]) -> list[str]:
@@ -146,7 +149,7 @@ def _copy_lines(status: dict[str, Any]) -> list[str]:
         f"  turns        {mirror['turns_answered']:,} answered alike, {mirror['turns_quiet']:,} by silence, "
         f"{mirror['turns_held']:,} by hold limit",
     ]
-    return lines + duration_lines(status["lag"], status["answer_time"])
+    return lines + duration_lines(status["lag"], status["answer_time"]) + budget_lines(status["budgets"])
 
 
 def duration_lines(lag: dict[str, Any], answer_time: dict[str, Any]) -> list[str]:
@@ -174,9 +177,11 @@ def _worker_line(worker: dict[str, Any]) -> str:
     again = f", started again {worker['restarts']:,} times" if worker["restarts"] else ""
     if worker["state"] != "running":
         return f"  NO FIGURES   of {who} (pid {worker['pid'] or 'none'}){again}: {worker['state']}"
+    admitted = worker["admitted_percent"]
+    shed = "" if admitted == 100 else f", its budgets admit {admitted:.3g} %"
     return (
         f"  {who:<12} pid {worker['pid']}: {worker['sessions']:,} sessions, {worker['packets']:,} packets,"
-        f" {worker['drops']:,} dropped, {worker['cpu_s']:,.1f} s of CPU{again}"
+        f" {worker['drops']:,} dropped, {worker['cpu_s']:,.1f} s of CPU{again}{shed}"
     )
 
 

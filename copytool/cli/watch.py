@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from ..errors import HostError
 from ..io.control import ask_daemon
+from .budgets import budget_lines
 from .status import duration_lines, format_head, print_text
 
 __all__ = ["Figures", "watch"]
@@ -71,6 +72,7 @@ def format_view(status: Document, before: Document, elapsed_s: float) -> list[st
         lines += duration_lines(*(_since(status[key], before[key]) if elapsed_s > 0 else status[key] for key in keys))
         active = status["sessions"]["outcomes"]["active"]
         lines.append(f"  now          sessions open: {active:,}; bytes under way: {status['bytes']['buffered']:,}")
+        lines += budget_lines(status["budgets"])
     return lines
 
 

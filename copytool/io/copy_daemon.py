@@ -17,6 +17,7 @@ from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
 from ..wire.address import format_address
+from .budgets import Budgets
 from .capabilities import CAP_NET_RAW, held
 from .capture_filter import CaptureFilter
 from .control import ControlServer
@@ -24,12 +25,14 @@ from .copy_path import CopyPath
 from .link_client import InterceptClient
 from .log_level import set_log_level
 from .loop import EventLoop
+from .memory import fit_buffers, resident_bytes
 from .neighbours import NeighbourKeeper
 from .nexthop import NextHopTable
 from .probing import Probing
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
+from .shaper import Shaper
 from .steering import Steering
 from .tls import TlsIdentity
 
@@ -41,6 +44,8 @@ _log = logging.getLogger(__name__)
 # however little is in it, so their number is how many milliseconds copy may be kept from running.
 BLOCK_BYTES = 1 << 17
 """Size of a block of the capture ring."""
+
+_SAVING_REST_S = 0.01
 
 
 class CopyDaemon:
@@ -57,21 +62,25 @@ class CopyDaemon:
         self._settings = settings
         self._keeper = keeper
         now = loop.now()
-        self.engine = Engine(
-            settings.targets,
-            ClientNetwork(settings.client_ranges, settings.all_client_ranges),
-            settings.mirror,
-            ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
-        )
         self._filter = CaptureFilter(settings)
         code = self._filter.code(settings.mirror.ratio_percent)
         blocks = settings.ring_bytes // BLOCK_BYTES
         self._rings = [BlockRing(name, code, BLOCK_BYTES, blocks) for name in settings.interfaces]
+        self.engine = Engine(
+            settings.targets,
+            ClientNetwork(settings.client_ranges, settings.all_client_ranges),
+            fit_buffers(settings, resident_bytes()),
+            ClientSelection([(network.network_address.packed, network.prefixlen) for network in settings.clients]),
+        )
         targets = sorted(set(settings.targets.values()))
         addresses = sorted({address for address, _ in targets})
         self._next_hops = NextHopTable(addresses, keeper, self._tell_engine, now)
         session_log = SessionLog()
-        self._path = CopyPath(self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now)
+        bits = settings.budgets.bandwidth_bits
+        self._shaper = None if bits is None else Shaper(bits, now)
+        self._path = CopyPath(
+            self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now, self._shaper
+        )
         share = Share(settings.client_networks, targets)
         self._identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
         self._links = [
@@ -80,6 +89,7 @@ class CopyDaemon:
         ]
         self._steering = Steering(self.engine, self._show_share, now)
         self._probing = Probing(settings, self._path.output, self._next_hops, self.engine.has_session)
+        self._budgets = Budgets(settings.budgets, self.engine, self._steering, self._save_time, now)
         commands = {
             "status": lambda _request: self.status(),
             "sessions": session_log.answer,
@@ -91,12 +101,16 @@ class CopyDaemon:
         check_addresses(settings, self._next_hops.local_addresses)
         for ring in self._rings:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
-        loop.services += [self._path, self._next_hops, self._steering, self._probing, *self._links]
+        loop.services += [self._path, self._next_hops, self._steering, self._budgets, self._probing, *self._links]
         loop.pace = self._path.pace
 
     def _tell_engine(self, table: NextHopTable) -> None:
         path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
         self.engine.set_host(table.local_addresses, path_mtu, self._loop.now())
+
+    def _save_time(self, saves: bool) -> None:
+        ring_s = self._settings.ring_bytes // BLOCK_BYTES * 0.001
+        self._path.save_time(min(_SAVING_REST_S, ring_s / 4) if saves else 0.0)
 
     def _show_share(self, ratio_percent: float) -> None:
         code, widest = self._filter.code(ratio_percent), self._filter.widest
@@ -142,6 +156,12 @@ class CopyDaemon:
         self._next_hops.close()
         self._keeper.close()
 
+    def _send_errors(self) -> dict[str, int]:
+        errors = dict(self._path.output.errors)
+        if self._shaper is not None and self._shaper.dropped:
+            errors["bandwidth_limit"] = self._shaper.dropped
+        return errors
+
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
         self._path.look_after_rings(self._loop.now())
@@ -152,9 +172,10 @@ class CopyDaemon:
             "capabilities": held(),
             "dry_run": self._settings.mirror.dry_run,
             "steering": self._steering.status(),
+            "budgets": self._budgets.status(),
             **self.engine.status(),
             "capture": capture_status(self._rings),
-            "send": {"errors": dict(self._path.output.errors), "unreachable": self._next_hops.problems},
+            "send": {"errors": self._send_errors(), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],
             "certificate": self._identity.status() if self._identity else None,
             "internal_errors": self._loop.failures,

@@ -28,6 +28,8 @@ cdef class CopyPath:
     cdef set _behind_drops
     cdef double _statistics_at
     cdef Pace _pacing
+    cdef double _saving_rest_s
+    cdef object _shaper
 
     @cython.locals(engine=Engine, ring=BlockRing, counters=EngineCounters)
     cpdef double pace(self) except? -1

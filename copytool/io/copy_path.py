@@ -14,6 +14,7 @@ from .output import PacketOutput
 from .pace import Pace
 from .ring import BlockRing, look_after
 from .session_log import SessionLog
+from .shaper import Shaper
 from .sockdiag import GONE, OPEN, SocketLookup
 
 __all__ = ["CopyPath"]
@@ -31,7 +32,8 @@ _STATISTICS_S = 2.0  # the kernel's drop counters are 32 bits wide and reset whe
 class CopyPath:
     """Moves what there is to move, whenever the loop calls.
 
-    on_failure is called in an exception handler: a bug may cost a packet, not the rest.
+    on_failure is called in an exception handler: a bug may cost a packet, not the rest. shaper: what is sent goes
+    through it, if there is one.
     """
 
     def __init__(
@@ -42,7 +44,9 @@ class CopyPath:
         session_log: SessionLog,
         on_failure: Callable[[], None],
         now: float,
+        shaper: Shaper | None = None,
     ) -> None:
+        self._shaper = shaper
         self.output = PacketOutput(next_hops)
         self._engine = engine
         self._rings = rings
@@ -52,6 +56,11 @@ class CopyPath:
         self._behind_drops: set[BlockRing] = set()
         self._statistics_at = now
         self._pacing = Pace()
+        self._saving_rest_s = 0.0
+
+    def save_time(self, rest_s: float) -> None:
+        """Let packets and records collect for so long from now on, however few come; 0: as usual."""
+        self._saving_rest_s = rest_s
 
     def pace(self) -> float:
         """Return how long packets and records may collect: only what no turn waits for can wait."""
@@ -61,6 +70,8 @@ class CopyPath:
         for ring in self._rings:
             if ring.has_packets():
                 return 0.0
+        if self._saving_rest_s:
+            return self._saving_rest_s
         counters = engine.counters
         return self._pacing.after(counters.client_packets + counters.responses, _REST_S)
 
@@ -68,6 +79,8 @@ class CopyPath:
         """Return when handle_timer wants to be called."""
         if self._engine.is_busy():
             return 0.0
+        if self._shaper is not None:
+            return min(self._engine.next_timer(), self._statistics_at, self._shaper.next_timer())
         return min(self._engine.next_timer(), self._statistics_at)
 
     def handle_timer(self, now: float) -> None:
@@ -117,6 +130,8 @@ class CopyPath:
         """Send what the engine has to send, and note what ended."""
         engine = self._engine
         packets = engine.packets_to_send(now, _SEND_BATCH)
+        if self._shaper is not None:
+            packets = self._shaper.pass_on(packets, now)
         if packets:
             self.output.send(packets, now)
         event = engine.next_event()
@@ -144,6 +159,8 @@ class CopyPath:
     def shut_down(self, now: float) -> None:
         """Close the mirrored sessions on the target; nothing is sent after it."""
         self._engine.shut_down(now)
+        if self._shaper is not None:
+            self.output.send(self._shaper.drain(), now)
         self.output.send(self._engine.packets_to_send(now), now)
         self.output.close()
         self._sockets.close()

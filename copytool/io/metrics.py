@@ -71,7 +71,7 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
     yield _counters("copytool_turns", "Requests released, by what they had waited for.", "released", turns)
     yield _counter("copytool_sent_packets", "Packets sent to targets.", mirror["packets_sent"])
     yield _counter("copytool_retransmissions", "Segments sent to targets again.", mirror["retransmissions"])
-    yield _counters("copytool_send_errors", "Packets that the kernel did not take.", "error", status["send"]["errors"])
+    yield _counters("copytool_send_errors", "Packets that could not be sent.", "error", status["send"]["errors"])
     dropped = status["packets"]["dropped"]
     yield _counters("copytool_dropped_packets", "Captured packets that were not read.", "reason", dropped)
     yield _histogram("copytool_lag_seconds", "From capture to release to the target.", status["lag"])
@@ -80,10 +80,32 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
     yield _gauges("copytool_link_up", "Whether the link is established.", "intercept", links)
     steering = status["steering"]
     yield _gauge("copytool_ratio", "Share of new connections that is mirrored.", steering["ratio_percent"] / 100)
+    if "admitted_percent" in steering:  # of several workers each has its own
+        admitted = steering["admitted_percent"] / 100
+        yield _gauge("copytool_admitted_ratio", "Share of these that the budgets admit.", admitted)
     yield _gauge("copytool_paused", "Whether no new connections are mirrored.", steering["paused"])
     yield _gauge("copytool_unreachable_targets", "Targets without a next hop.", len(status["send"]["unreachable"]))
     yield _gauge("copytool_imbalances", "Sums that do not add up; a defect.", len(status["imbalance"]))
     yield _counter("copytool_cpu_seconds", "Processor time of copy.", status["cpu_s"])
+    yield _counter("copytool_sent_bytes", "Octets of the IP packets sent to targets.", mirror["bytes_sent"])
+    yield from _budgets(status["budgets"])
+
+
+def _budgets(budgets: Document) -> Iterator[Metric]:
+    """Yield use and limits, in base units; what was shed is among the sessions by outcome."""
+    for key, name, what, divisor in (
+        ("sessions", "sessions", "Sessions that may be mirrored at a time.", 1),
+        ("cpu", "cpu_ratio", "Processor time, in CPUs.", 100),
+        ("memory", "memory_bytes", "Resident memory.", 1),
+        ("bandwidth", "bandwidth_bytes_per_second", "IP packets to targets.", 8),
+    ):
+        budget = budgets[key]
+        base, _, unit = name.partition("_")
+        suffix = f"_{unit}" if unit else ""
+        if key != "sessions":  # copytool_active_sessions are these
+            yield _gauge(f"copytool_{base}_used{suffix}", f"What copy uses: {what}", budget["used"] / divisor)
+        if budget["limit"] is not None:
+            yield _gauge(f"copytool_{base}_limit{suffix}", f"What copy may use: {what}", budget["limit"] / divisor)
 
 
 def intercept_metrics(status: Document) -> Iterator[Metric]:

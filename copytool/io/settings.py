@@ -9,7 +9,7 @@ from ..link.share import Network
 from ..mirror.config import MirrorConfig
 from ..mirror.targets import TargetMap
 
-__all__ = ["DEFAULT_LINK_PORT", "CopySettings", "InterceptSettings", "TlsFiles"]
+__all__ = ["DEFAULT_LINK_PORT", "BudgetLimits", "CopySettings", "InterceptSettings", "TlsFiles"]
 
 DEFAULT_LINK_PORT = 36524
 
@@ -21,6 +21,24 @@ class TlsFiles:
     certificate: Path
     key: Path
     authority: Path
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLimits:
+    """What copy may use, beside the number of sessions; None is no limit."""
+
+    cpu_percent: float | None = None
+    """Processor time, in per cent of one CPU."""
+
+    memory_bytes: int | None = None
+    """Resident memory."""
+
+    bandwidth_bits: int | None = None
+    """Bits a second of the IP packets to all targets together."""
+
+    def any_measured(self) -> bool:
+        """Return whether there is a limit."""
+        return any(limit is not None for limit in (self.cpu_percent, self.memory_bytes, self.bandwidth_bits))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +71,9 @@ class CopySettings:
 
     tls: TlsFiles | None = None
     """What the link is encrypted with; None: it is not."""
+
+    budgets: BudgetLimits = field(default_factory=BudgetLimits)
+    """What copy may use."""
 
     ring_bytes: int = 64 * 1024 * 1024
     """Size of each interface's capture ring."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..link.share import MAX_NETWORKS, Network
-from .settings import CopySettings
+from .settings import BudgetLimits, CopySettings
 
 __all__ = ["split_network", "split_settings"]
 
@@ -32,7 +32,7 @@ def split_settings(settings: CopySettings) -> list[CopySettings]:
     Raises ConfigError if something cannot be split into so many parts.
     """
     workers = settings.workers
-    mirror = settings.mirror
+    mirror, budgets = settings.mirror, settings.budgets
     if not settings.client_ranges:
         raise ConfigError(
             f"--workers {workers} needs -c (--client-network), of which each worker takes a part;"
@@ -42,6 +42,7 @@ def split_settings(settings: CopySettings) -> list[CopySettings]:
         ("--ring-size", settings.ring_bytes // _MIB),
         ("--total-buffer", mirror.total_buffer_bytes // _MIB),
         ("--max-sessions", mirror.max_sessions),
+        ("--memory-limit", (budgets.memory_bytes or workers * _MIB) // _MIB),
     ):
         if amount < workers:
             raise ConfigError(f"{flag} {amount} is less than one for each of {workers} workers (--workers)")
@@ -66,10 +67,20 @@ def split_settings(settings: CopySettings) -> list[CopySettings]:
                 max_sessions=_part(mirror.max_sessions, number, workers),
                 total_buffer_bytes=mirror.total_buffer_bytes // workers,
             ),
+            budgets=_part_of_budgets(budgets, workers),
             ring_bytes=settings.ring_bytes // workers,
         )
         for number in range(workers)
     ]
+
+
+def _part_of_budgets(budgets: BudgetLimits, parts: int) -> BudgetLimits:
+    cpu, memory, bandwidth = budgets.cpu_percent, budgets.memory_bytes, budgets.bandwidth_bits
+    return BudgetLimits(
+        cpu_percent=None if cpu is None else cpu / parts,
+        memory_bytes=None if memory is None else memory // parts,
+        bandwidth_bits=None if bandwidth is None else bandwidth // parts,
+    )
 
 
 def _part(amount: int, number: int, parts: int) -> int:

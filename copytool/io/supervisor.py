@@ -21,6 +21,7 @@ from .fleet_steering import FleetSteering
 from .gather import ask_all
 from .log_level import set_log_level
 from .loop import EventLoop
+from .memory import resident_bytes
 from .neighbours import NeighbourKeeper
 from .session_log import KEPT_SESSIONS
 from .settings import CopySettings
@@ -51,7 +52,7 @@ class Supervisor:
         self._loop = loop
         self._settings = settings
         self._keeper = keeper
-        self._posts = [_Post(share) for share in split_settings(settings)]
+        self._posts = [_Post(share) for share in split_settings(_without_own_memory(settings))]
         self._steering = FleetSteering(settings.mirror, self._ask_those_ready, loop.now)
         commands = {
             "status": lambda _request: self.status(),
@@ -155,6 +156,7 @@ class Supervisor:
         total["internal_errors"] += self._loop.failures
         total["cpu_s"] = round(total["cpu_s"] + time.process_time(), 3)
         total["capabilities"] = held()
+        total["budgets"]["memory"]["used"] += resident_bytes()
         total["workers"] = [post.status(answers.get(post.number)) for post in self._posts]
         return total
 
@@ -194,6 +196,14 @@ class Supervisor:
         return answers, [number for number in paths if number not in answers]
 
 
+def _without_own_memory(settings: CopySettings) -> CopySettings:
+    """Return the settings with what this process leaves of the memory limit."""
+    limit = settings.budgets.memory_bytes
+    if limit is None:
+        return settings
+    return replace(settings, budgets=replace(settings.budgets, memory_bytes=max(limit - resident_bytes(), 0)))
+
+
 class _Post:
     """The place of one worker.
 
@@ -223,6 +233,7 @@ class _Post:
             "packets": answer["capture"]["packets"],
             "drops": answer["capture"]["drops"],
             "cpu_s": answer["cpu_s"],
+            "admitted_percent": answer["steering"]["admitted_percent"],
             "client_networks": [str(network) for network in self.settings.client_networks],
             "link": answer["link"],
             "imbalance": answer["imbalance"],

@@ -8,6 +8,7 @@ from typing import Any
 from .. import __version__
 from ..flavour import flavour
 from ..mirror.counters import EngineCounters
+from .budgets import budgets_status
 from .channel import format_endpoint
 from .settings import CopySettings
 
@@ -25,6 +26,7 @@ def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Doc
     and texts name the worker.
     """
     total = _nothing(settings, steering)
+    total["budgets"] = {}
     for number, answer in sorted(answers.items()):
         _add(
             total,
@@ -33,6 +35,9 @@ def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Doc
         )
     certificates = [answer["certificate"] for answer in answers.values() if answer.get("certificate")]
     total["certificate"] = min(certificates, key=lambda one: str(one["not_after"]), default=None)
+    outcomes = total["sessions"]["outcomes"]
+    use = {name: budget["used"] for name, budget in total["budgets"].items()}
+    total["budgets"] = budgets_status(settings.budgets, settings.mirror.max_sessions, use, outcomes)
     if not settings.mirror.dry_run:
         total["link"] = [_link(format_endpoint(address), answers) for address in settings.intercepts]
     return total

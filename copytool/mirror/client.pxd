@@ -81,6 +81,8 @@ cdef class ClientConnection(Timed):
     @cython.locals(config=MirrorConfig, limit="long long", held="long long", full=bint, session=Session)
     cdef _wake_sessions(self, double now)
 
+    cpdef bint is_mirrored(self) except *
+
     @cython.locals(session=Session)
     cpdef end_sessions(self, str outcome, double now, str reason)
 

@@ -258,6 +258,10 @@ class ClientConnection(Timed):
                 session.serve_soon()
             session = session.next_copy
 
+    def is_mirrored(self) -> bool:
+        """Return whether a session is left."""
+        return self._first is not None
+
     def end_sessions(self, outcome: str, now: float, reason: str) -> None:
         """End whatever is still being mirrored."""
         session = self._first

@@ -17,7 +17,16 @@ PIECE_BYTES = 128
 
 _PIECE_BYTES = PIECE_BYTES
 
-_IGNORED = ("sampled_out", "filtered", "dry_run", "midstream", "no_session", "from_client_network")
+_IGNORED = (
+    "sampled_out",
+    "filtered",
+    "shed_cpu",
+    "shed_bandwidth",
+    "dry_run",
+    "midstream",
+    "no_session",
+    "from_client_network",
+)
 
 
 class EngineCounters:
@@ -28,8 +37,9 @@ class EngineCounters:
     Client bytes are counted twice over: as captured (`captured` == `accepted` + `duplicate` + held + sum(`ignored`)),
     and per session (`queued` == `delivered` + buffered + sum(`undelivered`)), where held and buffered are
     gauges of the moment. Of `ignored`, `sampled_out` and `filtered` are what came up of such sessions nevertheless: the
-    kernel's filter keeps their octets from being captured. `pieces` is how many pieces the buffered octets that wait
-    for release are in. `lag`: from the capture of octets to their release to the target.
+    kernel's filter keeps their octets from being captured, and in time those of `shed_cpu` and `shed_bandwidth`, too.
+    `pieces` is how many pieces the buffered octets that wait for release are in. `lag`: from the capture of octets to
+    their release to the target.
     """
 
     __slots__ = (
@@ -134,6 +144,7 @@ class EngineCounters:
             "packets": {"captured": self.client_packets, "dropped": dict(self.dropped)},
             "mirror": {
                 "packets_sent": self.sender.packets,
+                "bytes_sent": self.sender.octets,
                 "segments_sent": self.sender.segments,
                 "acks_sent": self.sender.acks,
                 "resets_sent": self.sender.resets,

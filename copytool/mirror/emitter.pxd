@@ -12,6 +12,7 @@ cdef int _DEFAULT_MSS
 @cython.final
 cdef class SenderCounters:
     cdef public long long acks
+    cdef public long long octets
     cdef public long long packets
     cdef public long long resets
     cdef public long long retransmissions
@@ -32,7 +33,7 @@ cdef class Emitter:
 
     cpdef emit_syn(self, bytes key, unsigned int seq, int mss, int window_scale)
 
-    @cython.locals(packet=bytearray)
+    @cython.locals(packet=bytearray, segments=Py_ssize_t)
     cdef _queue(
         self,
         bytes key,

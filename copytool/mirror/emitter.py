@@ -16,14 +16,15 @@ _DEFAULT_MSS = 536  # RFC 9293, section 3.7.1: what a SYN without the option mea
 
 
 class SenderCounters:
-    """Totals over all senders of an engine."""
+    """Totals over all senders of an engine. octets: those of the IP packets."""
 
-    __slots__ = ("acks", "packets", "resets", "retransmissions", "segments", "unacceptable")
+    __slots__ = ("acks", "octets", "packets", "resets", "retransmissions", "segments", "unacceptable")
 
     def __init__(self) -> None:
         self.packets = 0
         self.segments = 0
         self.acks = 0
+        self.octets = 0
         self.resets = 0
         self.retransmissions = 0
         self.unacceptable = 0
@@ -63,4 +64,6 @@ class Emitter:
     ) -> None:
         packet = build.build_packet(key, seq, ack, flags, _WINDOW, options, payload, urgent)
         self.outbox.append((packet, segment_bytes))
-        self.counters.packets += -(-len(payload) // segment_bytes) if segment_bytes else 1
+        segments = -(-len(payload) // segment_bytes) if segment_bytes else 1
+        self.counters.packets += segments
+        self.counters.octets += len(payload) + segments * (len(packet) - len(payload))

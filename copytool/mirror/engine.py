@@ -256,6 +256,10 @@ class Engine:
         """Return whether a session has this flow, from mirror to target."""
         return flow in self._sessions
 
+    def connections(self) -> Iterator[ClientConnection]:
+        """Iterate over the connections that are mirrored, in the order in which they were opened."""
+        return iter(self._connections.values())
+
     def gauges(self) -> tuple[int, int]:
         """Return (octets held behind holes, octets buffered in sessions), counted afresh."""
         streams = {session.stream for session in self._sessions.values()}
@@ -459,5 +463,7 @@ class Engine:
         if record.flags & RST or not record.flags & ACK or mirror not in self._network:
             return
         if (target, target_port) in self._targets:
-            self._outbox.append((build.build_packet(record.key, record.ack, 0, RST, 0, b"", b"", 0), 0))
+            packet = build.build_packet(record.key, record.ack, 0, RST, 0, b"", b"", 0)
+            self._outbox.append((packet, 0))
             self.counters.sender.resets += 1
+            self.counters.sender.octets += len(packet)

@@ -23,7 +23,9 @@ OUTCOMES = {
     "target_stalled": "the target stopped acknowledging",
     "idle_timeout": "neither side sent anything for the idle time-out",
     "shed_budget": "as many sessions as --max-sessions allows were open",
-    "shed_memory": "a buffer limit was reached",
+    "shed_cpu": "copy used more than --cpu-limit",
+    "shed_memory": "a buffer limit or --memory-limit was reached",
+    "shed_bandwidth": "copy sent more than --bandwidth-limit",
     "no_address": "no free address and port in the client network",
     "aborted": "copy was stopped, or an internal error kept it from going on with this session",
 }

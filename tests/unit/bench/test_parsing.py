@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.arrivals import lags_us, requests_in
+from bench.budget import parse_log
 from bench.counters import parse_nginx, parse_redis
 from bench.errors import BenchError
 from bench.latency import parse_wrk
@@ -103,3 +104,17 @@ def test_all_requests_in_a_packet_count() -> None:
 
 def test_lags_are_of_what_arrived() -> None:
     assert lags_us({1: 1000, 2: 2000, 3: 3000}, {2: 9000, 1: 2500, 4: 1}) == [1.5, 7.0]
+
+
+def test_requests_that_h2load_has_logged() -> None:
+    sample = parse_log("".join(f"{1_000_000 + 1000 * number}\t200\t{100 + number}\n" for number in range(1000)))
+    assert sample == {
+        "seconds": pytest.approx(0.999 + 0.001099),
+        "throughput": pytest.approx(1000 / (0.999 + 0.001099)),
+        "p50_ms": pytest.approx(0.6, abs=0.002),
+        "p99_ms": pytest.approx(1.09, abs=0.002),
+    }
+    with pytest.raises(BenchError, match="1 of 2 requests failed"):
+        parse_log("1\t200\t5\n2\t503\t5\n")
+    with pytest.raises(BenchError, match="0 of 0 requests failed"):
+        parse_log("")

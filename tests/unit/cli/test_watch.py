@@ -15,6 +15,8 @@ import pytest
 
 from copytool.cli.main import main
 from copytool.cli.watch import Figures, format_view
+from copytool.io.budgets import budgets_status
+from copytool.io.settings import BudgetLimits
 from copytool.mirror.counters import EngineCounters
 
 from ..io.answering import Answering
@@ -30,6 +32,7 @@ def copy_status(seconds: int) -> dict[str, Any]:
     counters.delivered = 9_000 * seconds
     counters.release.answered = 30 * seconds
     counters.release.quiet = 10 * seconds
+    counters.decline_sessions("shed_cpu", seconds)
     counters.sender.packets = 100 * seconds
     for _ in range(10 * seconds):
         counters.lag.note(0.0009)
@@ -43,6 +46,12 @@ def copy_status(seconds: int) -> dict[str, Any]:
         "dry_run": False,
         **counters.to_json(0, 1_000),
         "steering": {"paused": False, "ratio_percent": 80.0, "ratio_goal_percent": 80.0, "copies": 1},
+        "budgets": budgets_status(
+            BudgetLimits(cpu_percent=50),
+            1000,
+            {"sessions": 1, "cpu": 12.5, "memory": 300 << 20, "bandwidth": 1_200_000},
+            counters.outcomes,
+        ),
         "capture": {"packets": 200 * seconds, "drops": 0, "problems": {"ens18": "Network is down"}},
         "send": {"errors": {}, "unreachable": {"192.168.50.101": "no route"}},
         "link": [{"peer": "192.168.50.102:36524", "state": "established", "reason": "", "encrypted": True}],
@@ -61,7 +70,7 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
     """The totals beside them are since the start; outcomes that did not occur are left out."""
     lines = format_view(copy_status(5), copy_status(3), 2.0)
     shown = rows(lines)
-    assert shown["sessions"] == ["25", "126"]
+    assert shown["sessions"] == ["26", "131"]
     assert shown["turns"] == ["40", "200"]
     assert shown["bytes from clients"] == ["10,000", "50,000"]
     assert shown["bytes to targets"] == ["9,000", "45,000"]
@@ -73,6 +82,12 @@ def test_rates_are_of_the_time_between_two_looks() -> None:
     assert "UNREACHABLE  192.168.50.101: no route" in text
     assert "NO CAPTURE   on ens18: Network is down" in text
     assert "sessions open: 1; bytes under way: 1,000" in text
+    assert lines[-4:] == [
+        "  budgets      sessions   1 of 1,000 [                    ] 0%",
+        "               cpu        12.5 of 50 % of a CPU [#####               ] 25%, 5 shed",
+        "               memory     300 MiB, no limit",
+        "               bandwidth  1.2 Mbit/s, no limit",
+    ]
 
 
 def test_durations_are_those_since_the_last_look() -> None:
@@ -86,7 +101,7 @@ def test_durations_are_those_since_the_last_look() -> None:
 def test_the_first_look_has_no_rates() -> None:
     """There is nothing to compare with."""
     status = copy_status(2)
-    assert rows(format_view(status, status, 0.0))["sessions"] == ["-", "51"]
+    assert rows(format_view(status, status, 0.0))["sessions"] == ["-", "53"]
 
 
 def test_intercept() -> None:
@@ -125,14 +140,14 @@ def test_a_daemon_that_does_not_answer_is_asked_again(daemon: Daemon, tmp_path: 
     """When it is back, rates begin anew: its counters do."""
     figures = Figures(daemon.path)
     figures.lines(100.0)
-    assert rows(figures.lines(101.0))["sessions"] == ["25", "51"]
+    assert rows(figures.lines(101.0))["sessions"] == ["26", "53"]
     socket_path, figures._path = figures._path, tmp_path / "none.sock"
     (line,) = figures.lines(103.0)
     assert line.startswith("NO ANSWER    no daemon: ")
     figures._path = socket_path
     assert rows(figures.lines(104.0))["sessions"][0] == "-"
     daemon.seconds = 0
-    assert rows(figures.lines(105.0))["sessions"] == ["-", "26"], "it was started again between two looks"
+    assert rows(figures.lines(105.0))["sessions"] == ["-", "27"], "it was started again between two looks"
 
 
 def test_on_a_terminal_each_look_takes_the_place_of_the_last(daemon: Daemon) -> None:

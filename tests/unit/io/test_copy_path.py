@@ -81,3 +81,18 @@ def test_pace() -> None:
     ring.waiting = 1
     assert way.pace() == 0.0
     way.shut_down(0.0)
+
+
+def test_it_looks_more_rarely_when_it_has_to_save_time() -> None:
+    """However little comes, but not while packets wait to be taken in or sent."""
+    ring = Ring(0, 64)
+    way = path(ring)
+    assert way.pace() == 0.0
+    way.save_time(0.01)
+    assert way.pace() == 0.01
+    ring.waiting = 1
+    assert way.pace() == 0.0
+    ring.waiting = 0
+    way.save_time(0.0)
+    assert way.pace() == 0.0
+    way.shut_down(0.0)

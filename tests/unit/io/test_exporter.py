@@ -21,8 +21,10 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from copytool.errors import HostError
 from copytool.io import control
 from copytool.io import exporter as module
+from copytool.io.budgets import budgets_status
 from copytool.io.exporter import Exporter
 from copytool.io.metrics import StatusCollector
+from copytool.io.settings import BudgetLimits
 from copytool.mirror.counters import EngineCounters
 
 from .answering import Answering
@@ -39,13 +41,26 @@ def copy_status() -> dict[str, Any]:
     counters.decline_sessions("sampled_out", 4)
     counters.ignore("sampled_out", 100)
     counters.delivered = 60
+    counters.sender.octets = 4400
     counters.undelivered["target_reset"] = 5
     for lag_s in (0.0001, 0.0008, 0.0009, 0.5, 100.0):
         counters.lag.note(lag_s)
     return {
         **counters.to_json(0, 7),
         "role": "copy",
-        "steering": {"paused": True, "ratio_percent": 25.0, "ratio_goal_percent": 50.0, "copies": 1},
+        "steering": {
+            "paused": True,
+            "ratio_percent": 25.0,
+            "ratio_goal_percent": 50.0,
+            "admitted_percent": 40.0,
+            "copies": 1,
+        },
+        "budgets": budgets_status(
+            BudgetLimits(cpu_percent=50, bandwidth_bits=8_000_000),
+            1000,
+            {"sessions": 1, "cpu": 12.5, "memory": 1 << 20, "bandwidth": 4_000_000},
+            counters.outcomes,
+        ),
         "capture": CAPTURE,
         "send": {"errors": {"ENOBUFS": 2}, "unreachable": {"192.168.50.101": "no route"}},
         "link": [LINK, {**LINK, "peer": "192.168.50.103:36524", "state": "closed"}],
@@ -125,7 +140,15 @@ def test_what_is_counted_is_served(host: Host) -> None:
         ("copytool_buffered_bytes",): 7,
         ("copytool_send_errors_total", "ENOBUFS"): 2,
         ("copytool_ratio",): 0.25,
+        ("copytool_admitted_ratio",): 0.4,
         ("copytool_paused",): 1,
+        ("copytool_sessions_limit",): 1000,
+        ("copytool_cpu_limit_ratio",): 0.5,
+        ("copytool_cpu_used_ratio",): 0.125,
+        ("copytool_memory_used_bytes",): 1 << 20,
+        ("copytool_bandwidth_limit_bytes_per_second",): 1_000_000,
+        ("copytool_bandwidth_used_bytes_per_second",): 500_000,
+        ("copytool_sent_bytes_total",): 4400,
         ("copytool_unreachable_targets",): 1,
         ("copytool_cpu_seconds_total",): 1.5,
         ("copytool_internal_errors_total", "copy"): 1,

@@ -14,7 +14,7 @@ from copytool.cli.arguments import parse_arguments
 from copytool.cli.settings import copy_settings
 from copytool.cli.values import parse_client_networks
 from copytool.errors import ConfigError
-from copytool.io.settings import CopySettings
+from copytool.io.settings import BudgetLimits, CopySettings
 from copytool.io.shares import split_network, split_settings
 from copytool.link.share import MAX_NETWORKS
 
@@ -84,11 +84,19 @@ def test_parts_add_up() -> None:
     assert [share.control_socket for share in shares] == [Path(f"{whole.control_socket}.{n}") for n in (1, 2, 3)]
     assert sum(share.mirror.max_sessions for share in shares) == 1000
     assert [share.ring_bytes for share in shares] == [32 << 20] * 3
+    assert [share.budgets for share in shares] == [BudgetLimits(None, None, None)] * 3
     assert [share.mirror.total_buffer_bytes for share in shares] == [whole.mirror.total_buffer_bytes // 3] * 3
     for share in shares:
         assert share.mirror.session_buffer_bytes == whole.mirror.session_buffer_bytes
         assert (share.mirror.ratio_percent, share.targets) == (20, whole.targets)
         assert share.all_client_ranges == whole.client_ranges
+
+
+def test_budgets_are_shared_out() -> None:
+    """Evenly, as the connections are."""
+    limits = ("--cpu-limit", "90", "--memory-limit", "600", "--bandwidth-limit", "1.5")
+    shares = split_settings(_settings("-c", "192.168.60.x", "--workers", "3", *limits))
+    assert [share.budgets for share in shares] == [BudgetLimits(30.0, 200 << 20, 500_000)] * 3
 
 
 def test_only_families_of_targets_are_split() -> None:
@@ -109,6 +117,7 @@ def test_only_families_of_targets_are_split() -> None:
         (["-c", "192.168.60.x", "--ring-size", "1"], "--ring-size 1 is less than one for each of 2 workers"),
         (["-c", "192.168.60.x", "--max-sessions", "1"], "--max-sessions 1 is less"),
         (["-c", "192.168.60.x", "--total-buffer", "1"], "--total-buffer 1 is less"),
+        (["-c", "192.168.60.x", "--memory-limit", "1"], "--memory-limit 1 is less"),
         (
             ["-c", ",".join(["10.0.0.0/16", *(f"10.1.0.{n}" for n in range(63))]), "--workers", "3"],
             f"a worker's part has more than {MAX_NETWORKS} networks",

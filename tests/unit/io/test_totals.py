@@ -8,11 +8,19 @@ from typing import Any
 from copytool.cli.arguments import parse_arguments
 from copytool.cli.settings import copy_settings
 from copytool.cli.status import format_status
+from copytool.io.budgets import budgets_status
+from copytool.io.shares import split_settings
 from copytool.io.totals import add_up, merge_sessions
 from copytool.mirror.counters import EngineCounters
+from copytool.mirror.outcome import OUTCOMES
 
 SETTINGS = copy_settings(
     parse_arguments(["copy", "--plain", "-x", "1-10.0.0.1:1", "-s", "10.0.0.2,10.0.0.3", "-c", "10.9.0.x"])[1]
+)
+LIMITED = copy_settings(
+    parse_arguments(
+        ["copy", "-x", "1-10.0.0.1:1", "-s", "10.0.0.2", "-c", "10.9.0.x", "--workers", "2", "--cpu-limit", "80"]
+    )[1]
 )
 STEERING = {"paused": False, "ratio_percent": 5.0, "ratio_goal_percent": 5.0, "copies": 1}
 UP = {"state": "established", "reason": "", "connects": 1, "version": "1", "encrypted": True}
@@ -44,6 +52,23 @@ def test_counters_are_added() -> None:
     assert [link.pop("connects") for link in alone["link"]] == [1, 1]
     assert total == alone
     assert total["sessions"]["seen"] == total["bytes"]["buffered"] == total["bytes"]["undelivered"]["target_reset"] == 7
+
+
+def test_budgets_are_those_of_all_workers() -> None:
+    """Limits are what the user said, use is added up, and so is what was shed."""
+    answers = {}
+    for number, share in enumerate(split_settings(LIMITED), 1):
+        outcomes = dict.fromkeys(OUTCOMES, 0) | {"shed_cpu": number}
+        use = {"sessions": 5, "cpu": 12.5, "memory": 100, "bandwidth": 7}
+        budgets = budgets_status(share.budgets, share.mirror.max_sessions, use, outcomes)
+        answers[number] = {**_worker(1), "budgets": budgets}
+        answers[number]["sessions"]["outcomes"]["shed_cpu"] = number
+    assert add_up(LIMITED, STEERING, answers)["budgets"] == {
+        "sessions": {"unit": "sessions", "limit": 100_000, "used": 10, "shed": 0},
+        "cpu": {"unit": "percent", "limit": 80.0, "used": 25.0, "shed": 3},
+        "memory": {"unit": "bytes", "limit": None, "used": 200, "shed": 0},
+        "bandwidth": {"unit": "bits/s", "limit": None, "used": 14, "shed": 0},
+    }
 
 
 def test_texts_name_the_worker() -> None:
