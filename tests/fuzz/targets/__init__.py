@@ -1,0 +1,12 @@
+"""The fuzz targets, by name."""
+
+from __future__ import annotations
+
+from ..target import Target
+from . import captured, link, records
+
+__all__ = ["TARGETS"]
+
+TARGETS: dict[str, Target] = {
+    target.name: target for module in (captured, records, link) for target in module.TARGETS
+}
