@@ -12,6 +12,7 @@ from random import Random, SystemRandom
 from copytool.flavour import flavour
 
 from . import tally
+from .native import NATIVE, run_native
 from .inputs import CORPUS, CRASHES, kept, store
 from .search import Search, minimise
 from .target import Target
@@ -26,7 +27,9 @@ def main() -> int:
     names = list(TARGETS) if "all" in arguments.targets else arguments.targets
     found = False
     for name in names:
-        if arguments.driver == "atheris":
+        if arguments.driver == "native":
+            found |= _native(name, arguments)
+        elif arguments.driver == "atheris":
             from .guided import run_guided
 
             found |= run_guided(TARGETS[name], arguments, _WORK)
@@ -41,9 +44,22 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="+", choices=[*TARGETS, "all"], metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--executions", type=int, default=1 << 60, help="inputs for each target")
     parser.add_argument("--seconds", type=float, default=60.0, help="time for each target (60)")
-    parser.add_argument("--driver", choices=("mutations", "atheris"), default="mutations")
+    parser.add_argument("--driver", choices=("mutations", "atheris", "native"), default="mutations")
     parser.add_argument("--seed", type=int, default=SystemRandom().getrandbits(32), help="to repeat a run")
     return parser.parse_args()
+
+
+def _native(name: str, arguments: argparse.Namespace) -> bool:
+    if name not in NATIVE:
+        return False
+    begun = time.monotonic()
+    executions, error = run_native(name, arguments.seed, arguments.executions, arguments.seconds, _WORK)
+    seconds = time.monotonic() - begun
+    tally.add(_WORK, name, "native", flavour(), executions, seconds, error is not None)
+    print(f"{name}: {executions:,} executions, {executions / seconds:,.0f} a second, seed {arguments.seed}", flush=True)
+    if error is not None:
+        traceback.print_exception(error)
+    return error is not None
 
 
 def _search(target: Target, arguments: argparse.Namespace) -> bool:

@@ -20,7 +20,7 @@ from ..mutation import below, decode_items, encode_items, mutate_items
 from ..packets import SEEDS, mutate_packet, raw_packet
 from ..target import Target
 
-__all__ = ["TARGETS"]
+__all__ = ["TARGETS", "Owner", "ResponseCollector", "check_records"]
 
 _FIELDS = struct.Struct("!HHIIBBHHH")
 _TAIL = b"\xff" * 64
@@ -80,7 +80,7 @@ _CHECKED, _TAKE, _GO, _COME = 1, 2, 4, 8
 _MAX_OWNERS = 4
 
 
-class _Owner:
+class Owner:
     """Stands for a link connection."""
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class _Collect:
 
     def __init__(self) -> None:
         self._collector = ResponseCollector()
-        self._owner: _Owner | None = None
+        self._owner: Owner | None = None
         self._pending = 0
 
     def __call__(self, data: bytes) -> Hashable:
@@ -101,33 +101,34 @@ class _Collect:
         before = dict(counters)
         what = data[0] if data else 0
         if what & _COME and self._owner is None:
-            self._owner = _Owner()
+            self._owner = Owner()
             collector.add_owner(self._owner, self._owner.share)
         collector.receive_packet(data[1:], bool(what & _CHECKED))
         grown = [key for key, count in counters.items() if count != before[key]]
         assert counters["packets"] == before["packets"] + 1
         assert len(grown) <= 2 and sum(counters.values()) <= sum(before.values()) + 2, "counted twice"
-        taken = self._take() if what & _TAKE and self._owner is not None else 0
+        taken = check_records(collector, self._owner) if what & _TAKE and self._owner is not None else 0
         if what & _GO and self._owner is not None:
             collector.remove_owner(self._owner)
             self._owner = None
         return tuple(grown), taken > 0
 
-    def _take(self) -> int:
-        assert self._owner is not None
-        body = self._collector.take_records(self._owner)
-        assert len(body) <= RECORDS_PER_FRAME * RECORD_SIZE
-        for record in decode_records(bytes(body)):
-            mirror, _, target, port = record.ends
-            assert self._owner.share.owns(mirror) and (target, port) in self._owner.share.targets
-            assert -1 <= record.window_scale <= 14
-        return len(body)
-
     def finish(self) -> None:
         """All that was remembered can be taken."""
         if self._owner is not None:
-            while self._take():
+            while check_records(self._collector, self._owner):
                 pass
+
+
+def check_records(collector: ResponseCollector, owner: Owner) -> int:
+    """Take a frame of records, which are the owner's; return its size."""
+    body = collector.take_records(owner)
+    assert len(body) <= RECORDS_PER_FRAME * RECORD_SIZE
+    for record in decode_records(bytes(body)):
+        mirror, _, target, port = record.ends
+        assert owner.share.owns(mirror) and (target, port) in owner.share.targets
+        assert -1 <= record.window_scale <= 14
+    return len(body)
 
 
 def _responses() -> list[bytes]:
@@ -170,7 +171,7 @@ class _Rings:
         network = ClientNetwork([(bytes((192, 168, 60, 1)), 254)])
         self._engine = Engine({(None, 1025): (_TARGET, 1025)}, network, MirrorConfig())
         self._collector = ResponseCollector()
-        self._collector.add_owner(self, _Owner().share)
+        self._collector.add_owner(self, Owner().share)
         self._now = 100.0
         self._frame = 0
 

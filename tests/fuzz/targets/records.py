@@ -17,7 +17,7 @@ from ..mutation import Items, below, decode_items, encode_items, mutate_items, m
 from ..packets import mutate_packet, raw_packet
 from ..target import Target
 
-__all__ = ["TARGETS"]
+__all__ = ["TARGETS", "TIMES_S", "Drive", "fail"]
 
 _ONLINE, _TARGET = bytes((192, 168, 50, 10)), bytes((192, 168, 50, 101))
 _ONLINE6, _TARGET6 = bytes.fromhex("fd50" + "00" * 13 + "10"), bytes.fromhex("fd50" + "00" * 13 + "65")
@@ -29,7 +29,7 @@ _SESSION_BYTES, _TOTAL_BYTES = 20_000, 60_000
 _LARGEST_PACKET = 0xFFFF
 
 _CHECKED, _UNCHECKED, _RECORD, _TIME, _FEEDBACK, _CHECK, _SEND, _STEER = range(8)
-_TIMES_S = (0.0, 0.0001, 0.002, 0.02, 0.07, 0.3, 1.0, 5.0, 31.0, 100.0, 700.0, 8000.0)
+TIMES_S = (0.0, 0.0001, 0.002, 0.02, 0.07, 0.3, 1.0, 5.0, 31.0, 100.0, 700.0, 8000.0)
 
 _CONFIG = MirrorConfig(
     copies=2,
@@ -46,39 +46,40 @@ def _new_engine() -> Engine:
     return engine
 
 
-def _fail() -> None:
+def fail() -> None:
+    """Make an exception in the engine one of the test."""
     raise
 
 
-class _Drive:
+class Drive:
     """An engine that lives through many scripts, and is looked at after each."""
 
     def __init__(self) -> None:
-        self._engine = _new_engine()
-        self._now = 0.0
+        self.engine = _new_engine()
+        self.now = 0.0
         self._sent = Segment()
 
     def __call__(self, data: bytes) -> Hashable:
-        engine = self._engine
+        engine = self.engine
         counters = engine.counters
         before = sum(counters.outcomes.values()), counters.accepted, counters.duplicate, counters.sender.packets
         outcomes = dict(counters.outcomes)
         for kind, body in decode_items(data, 8)[:64]:
             self._take(kind, body)
-        sent = self._send()
-        self._check()
+        sent = self.send()
+        self.check()
         ended = tuple(word for word, count in counters.outcomes.items() if count > outcomes[word])
         grown = counters.accepted > before[1], counters.duplicate > before[2], counters.sender.packets > before[3]
         return ended, grown, sent
 
     def _take(self, kind: int, body: bytes) -> None:
-        engine, now = self._engine, self._now
+        engine, now = self.engine, self.now
         if kind <= _UNCHECKED:
             engine.receive_segment(body, now, kind == _CHECKED)
         elif kind == _RECORD:
-            engine.receive_records(body, now, _fail)
+            engine.receive_records(body, now, fail)
         elif kind == _TIME:
-            self._pass(_TIMES_S[body[0] % len(_TIMES_S)] if body else 0.01)
+            self.let_pass(TIMES_S[body[0] % len(TIMES_S)] if body else 0.01)
         elif kind == _FEEDBACK:
             engine.set_feedback(not body[:1] == b"\0", now)
         elif kind == _CHECK:
@@ -87,36 +88,36 @@ class _Drive:
             if body[2:3] == b"\1":
                 engine.note_drops(now)
         elif kind == _SEND:
-            self._send(1 + (body[0] if body else 0))
+            self.send(1 + (body[0] if body else 0))
         else:
             self._steer(body)
 
     def _steer(self, body: bytes) -> None:
-        admission = self._engine.admission
+        admission = self.engine.admission
         what = body[0] if body else 0
         admission.paused = what & 7 == 7
         admission.copies = 1 + (what >> 3 & 1)
         admission.set_ratio((100.0, 100.0, 100.0, 30.0)[what >> 4 & 3])
-        self._engine.forget_left_out()
+        self.engine.forget_left_out()
 
-    def _pass(self, seconds: float) -> None:
+    def let_pass(self, seconds: float) -> None:
         """Timers fire when they are due; a deadline that stays due for ever would be a busy loop."""
-        engine = self._engine
-        end = self._now + seconds
+        engine = self.engine
+        end = self.now + seconds
         fired = 0
         while (due := engine.next_timer()) <= end:
             fired += 1
             assert fired < 20_000, "timers that are always due"
-            self._now = max(due, self._now)
-            engine.handle_timer(self._now)
-            self._send()
-        self._now = end
+            self.now = max(due, self.now)
+            engine.handle_timer(self.now)
+            self.send()
+        self.now = end
 
-    def _send(self, limit: int = 1 << 20) -> int:
+    def send(self, limit: int = 1 << 20) -> int:
         """What is sent goes to configured targets, from the client network, and is a packet that they can read."""
         flags = 0
         segment = self._sent
-        for packet, burst in self._engine.packets_to_send(self._now, limit):
+        for packet, burst in self.engine.packets_to_send(self.now, limit):
             assert len(packet) <= _LARGEST_PACKET
             assert parse_segment(segment, packet) == 0, "what is sent cannot be read"
             half = (len(segment.key) - 4) // 2
@@ -130,8 +131,9 @@ class _Drive:
             flags |= segment.flags
         return flags
 
-    def _check(self) -> None:
-        engine, counters = self._engine, self._engine.counters
+    def check(self) -> None:
+        """Everything adds up, and no more is held than may be."""
+        engine, counters = self.engine, self.engine.counters
         assert engine.imbalance() == []
         active = counters.outcomes[ACTIVE]
         assert active == sum(1 for _ in engine.sessions()) <= _MAX_SESSIONS
@@ -143,12 +145,12 @@ class _Drive:
 
     def finish(self) -> None:
         """When all is shut down nothing is left, and nothing is due any more."""
-        engine = self._engine
-        engine.shut_down(self._now)
-        self._send()
-        self._check()
+        engine = self.engine
+        engine.shut_down(self.now)
+        self.send()
+        self.check()
         assert engine.counters.outcomes[ACTIVE] == 0
-        self._pass(20_000.0)
+        self.let_pass(20_000.0)
         assert engine.next_timer() == NEVER
 
 
@@ -271,7 +273,7 @@ TARGETS = (
     Target(
         "engine",
         "everything adds up after each script; packets go to targets only, from the client network; memory is bounded",
-        _Drive,
+        Drive,
         _seeds,
         _mutate,
     ),
