@@ -132,6 +132,6 @@ def _shorten(parts: list[Any], breaks: Callable[[list[Any]], bool]) -> list[Any]
 def _place(error: BaseException) -> tuple[type, int]:
     trace = error.__traceback__
     line = 0
-    while trace is not None:
+    while trace is not None and not isinstance(error, RecursionError):
         line, trace = trace.tb_lineno, trace.tb_next
     return type(error), line

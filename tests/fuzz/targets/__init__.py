@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..target import Target
-from . import captured, link, records
+from . import captured, configuration, link, records
 
 __all__ = ["TARGETS"]
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (captured, records, link) for target in module.TARGETS
+    target.name: target for module in (captured, records, link, configuration) for target in module.TARGETS
 }
