@@ -42,7 +42,7 @@ def read_count(request: dict[str, Any]) -> int:
     """Return how many sessions a request {"count": …} asks for."""
     count = request.get("count", KEPT_SESSIONS)
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise ConfigError(f"count: {count!r} is not a whole number from 0")
+        raise ConfigError(f"count: {repr(count)[:40]} is not a whole number from 0")
     return count
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import time
 import traceback
@@ -26,6 +27,7 @@ def main() -> int:
     arguments = _arguments()
     names = list(TARGETS) if "all" in arguments.targets else arguments.targets
     found = False
+    logging.lastResort = None  # what hostile input has logged is not to be read here
     for name in names:
         if arguments.driver == "native":
             found |= _native(name, arguments)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..target import Target
-from . import captured, configuration, link, records
+from . import answers, captured, configuration, control, link, records
 
 __all__ = ["TARGETS"]
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (captured, records, link, configuration) for target in module.TARGETS
+    target.name: target for module in (captured, records, link, configuration, control, answers) for target in module.TARGETS
 }
