@@ -34,7 +34,7 @@ def main() -> int:
         elif arguments.driver == "atheris":
             from .guided import run_guided
 
-            found |= run_guided(TARGETS[name], arguments, _WORK)
+            found |= run_guided(name, arguments.executions, arguments.seconds, arguments.seed, _WORK)
         else:
             found |= _search(TARGETS[name], arguments)
     print(tally.table(_WORK))
