@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -41,7 +41,11 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what each daemon counts, and which of them answer."""
         documents = self._ask()
-        answering = {role: document for role, document in documents.items() if self._makes_sense(role, document)}
+        answering = {
+            role: document
+            for role, document in documents.items()
+            if document is not None and self._makes_sense(role, document)
+        }
         up = {role: role in answering for role in documents}
         yield _gauges("copytool_up", "Whether the daemon answers on its control socket.", "role", up)
         workers = answering.get("copy", {}).get("workers", [])
@@ -55,10 +59,8 @@ class StatusCollector(Collector):
         for role, document in answering.items():
             yield from _METRICS[role](document)
 
-    def _makes_sense(self, role: str, document: Document | None) -> TypeGuard[Document]:
+    def _makes_sense(self, role: str, document: Document) -> bool:
         """Return whether metrics can be made of an answer; say so once if they cannot."""
-        if document is None:
-            return False
         try:
             for worker in document.get("workers", []):
                 worker["state"]
@@ -66,7 +68,9 @@ class StatusCollector(Collector):
                 pass
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             if role not in self._senseless:
-                _log.warning("%s answers what makes no sense here (%s); has it the same version of copytool?", role, error)
+                _log.warning(
+                    "%s answers what makes no sense here (%s); has it the same version of copytool?", role, error
+                )
             self._senseless.add(role)
             return False
         self._senseless.discard(role)

@@ -13,8 +13,9 @@ from random import Random, SystemRandom
 from copytool.flavour import flavour
 
 from . import tally
-from .native import NATIVE, run_native
 from .inputs import CORPUS, CRASHES, kept, store
+from .native import NATIVE, run_native
+from .reduce import reduce_corpus
 from .search import Search, minimise
 from .target import Target
 from .targets import TARGETS
@@ -29,7 +30,10 @@ def main() -> int:
     found = False
     logging.lastResort = None  # what hostile input has logged is not to be read here
     for name in names:
-        if arguments.driver == "native":
+        if arguments.reduce:
+            known = [data for life in kept(_WORK / "corpus", TARGETS[name]).values() for data in life]
+            print(f"{name}: {reduce_corpus(TARGETS[name], known)} inputs of {len(known)} make the corpus", flush=True)
+        elif arguments.driver == "native":
             found |= _native(name, arguments)
         elif arguments.driver == "atheris":
             from .guided import run_guided
@@ -48,6 +52,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="time for each target (60)")
     parser.add_argument("--driver", choices=("mutations", "atheris", "native"), default="mutations")
     parser.add_argument("--seed", type=int, default=SystemRandom().getrandbits(32), help="to repeat a run")
+    parser.add_argument(
+        "--reduce", action="store_true", help="instead of fuzzing choose the corpus from all that is known"
+    )
     return parser.parse_args()
 
 

@@ -15,7 +15,25 @@ _VALUES: tuple[Any, ...] = (
     "x", "a\nb", "\x1b[2J", "\ud800", "x" * 300, [], {}, [[]], {"a": 1}, [None], "active", "running", "established", "copy",
     "intercept", "2026-01-01T00:00:00+00:00", "nan", "1e400", "0.1", "inf",
 )  # fmt: skip
-_WORDS = (b"null", b"true", b"{}", b"[]", b"[", b"{", b'"', b"1e999", b"-0", b"NaN", b"\\ud800", b"\\n", b"\xff", b",", b":", b"\n", b"0" * 50)
+_WORDS = (
+    b"null",
+    b"true",
+    b"{}",
+    b"[]",
+    b"[",
+    b"{",
+    b'"',
+    b"1e999",
+    b"-0",
+    b"NaN",
+    b"\\ud800",
+    b"\\n",
+    b"\xff",
+    b",",
+    b":",
+    b"\n",
+    b"0" * 50,
+)
 
 
 def mutate_text(data: bytes, random: Random) -> bytes:

@@ -58,7 +58,9 @@ Items = list[tuple[int, bytes]]
 
 def encode_items(items: Items) -> bytes:
     """Return the items as octets; of octets beyond 65535 only so many."""
-    return b"".join([b"%c%b%b" % (kind, min(len(body), 0xFFFF).to_bytes(2, "big"), body[:0xFFFF]) for kind, body in items])
+    return b"".join(
+        [b"%c%b%b" % (kind, min(len(body), 0xFFFF).to_bytes(2, "big"), body[:0xFFFF]) for kind, body in items]
+    )
 
 
 def decode_items(data: bytes, kinds: int) -> Items:

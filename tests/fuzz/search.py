@@ -60,7 +60,7 @@ class Search:
         done = 0
         data = b""
         try:
-            for done in range(1, inputs + 1):  # noqa: B007
+            for done in range(1, inputs + 1):
                 data = mutate(pool[below(random, len(pool))], random)
                 lived.append(data)
                 feature = parser(data)

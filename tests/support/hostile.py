@@ -86,7 +86,12 @@ def hostile(what: str, ends: Ends, seq: int, ack: int) -> bytes:
     made = _ipv4(what, IP(**names), tcp / payload) if len(src) == 4 else _ipv6(what, IPv6(**names), tcp / payload)
     headers = len(made) - len(bytes(tcp / payload))
     if what.startswith("cut"):
-        inside = {"IP header": 19, "the TCP header": headers + 5, "TCP header": headers + 19, "TCP options": headers + 25}
+        inside = {
+            "IP header": 19,
+            "the TCP header": headers + 5,
+            "TCP header": headers + 19,
+            "TCP options": headers + 25,
+        }
         return made[: next(size for text, size in inside.items() if what.endswith(text))]
     if what.startswith("data offset"):
         changed = bytearray(made)

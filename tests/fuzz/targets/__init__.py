@@ -8,5 +8,7 @@ from . import answers, captured, configuration, control, link, records
 __all__ = ["TARGETS"]
 
 TARGETS: dict[str, Target] = {
-    target.name: target for module in (captured, records, link, configuration, control, answers) for target in module.TARGETS
+    target.name: target
+    for module in (captured, records, link, configuration, control, answers)
+    for target in module.TARGETS
 }

@@ -105,7 +105,16 @@ def _copy_status() -> dict[str, Any]:
     counters.delivered = 60
     counters.undelivered["target_reset"] = 5
     counters.lag.note(0.001)
-    worker = {"worker": 1, "pid": 7, "restarts": 0, "state": "running", "sessions": 1, "packets": 3, "drops": 0, "cpu_s": 1.5}
+    worker = {
+        "worker": 1,
+        "pid": 7,
+        "restarts": 0,
+        "state": "running",
+        "sessions": 1,
+        "packets": 3,
+        "drops": 0,
+        "cpu_s": 1.5,
+    }
     return {
         "role": "copy", "version": "0.1.0", "flavour": "compiled", "dry_run": False,
         "steering": {"paused": False, "ratio_percent": 25.0, "ratio_goal_percent": 50.0, "copies": 2},
@@ -118,7 +127,12 @@ def _copy_status() -> dict[str, Any]:
 
 
 def _intercept_status() -> dict[str, Any]:
-    link = {"peer": "192.168.50.10:1", "state": "established", "version": "0.1.0", "client_networks": ["192.168.60.0/24"]}
+    link = {
+        "peer": "192.168.50.10:1",
+        "state": "established",
+        "version": "0.1.0",
+        "client_networks": ["192.168.60.0/24"],
+    }
     return {
         "role": "intercept", "version": "0.1.0", "flavour": "pure", "capture": {"packets": 70, "drops": 3, "problems": {}},
         "responses": {"packets": 50, "records": 40, "no_owner": 2}, "link": [link], "refused_links": 1,
@@ -131,7 +145,13 @@ def _seeds() -> list[bytes]:
     log.add(ended_session())
     workers_apart = {key: value for key, value in _copy_status().items() if key != "workers"}
     steering = {"paused": False, "ratio_percent": 5.0, "ratio_goal_percent": 5.0, "copies": 1}
-    documents = [_copy_status(), workers_apart, _intercept_status(), {**log.answer({}), "silent_workers": [2]}, steering]
+    documents = [
+        _copy_status(),
+        workers_apart,
+        _intercept_status(),
+        {**log.answer({}), "silent_workers": [2]},
+        steering,
+    ]
     return [json.dumps(document).encode() + b"\n" for document in [*documents, {"error": "no"}]]
 
 

@@ -225,7 +225,10 @@ def _frames(items: list[tuple[int, bytes]], current: int) -> tuple[memoryview, i
 
 
 def _ring_seeds() -> list[bytes]:
-    return [encode_items([(8, packet) for packet in SEEDS[:6]]), encode_items([(0, packet[1:]) for packet in _responses()])]
+    return [
+        encode_items([(8, packet) for packet in SEEDS[:6]]),
+        encode_items([(0, packet[1:]) for packet in _responses()]),
+    ]
 
 
 def _mutate_ring(data: bytes, random: Random) -> bytes:

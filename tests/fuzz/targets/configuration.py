@@ -58,7 +58,9 @@ def _settings(command: str, parsed: dict[str, Any]) -> Hashable:
     if command == "intercept":
         settings = intercept_settings(parsed)
         assert 0 < settings.port < 65536 and settings.interfaces and "\0" not in settings.filter
-        assert all("\0" not in name and len(os.fsencode(name)) <= 15 for name in settings.interfaces), "no interface name"
+        assert all("\0" not in name and len(os.fsencode(name)) <= 15 for name in settings.interfaces), (
+            "no interface name"
+        )
         return "intercept"
     return command, tuple(sorted(key for key, value in parsed.items() if value))
 

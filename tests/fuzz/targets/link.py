@@ -122,7 +122,7 @@ class _Intercept:
         if end.share is not None:
             _check_share(end.share)
         end.handle_timer(end.next_timer())
-        return end.established, end.refused, end.closed_because[:40]
+        return end.established, end.refused, end.closed_because[:28]
 
     def finish(self) -> None:
         """Nothing is left of it."""

@@ -139,7 +139,7 @@ class Drive:
         assert active == sum(1 for _ in engine.sessions()) <= _MAX_SESSIONS
         assert min(counters.outcomes.values()) >= 0
         held, buffered = engine.gauges()
-        assert 0 <= held and 0 <= buffered
+        assert held >= 0 and buffered >= 0
         assert counters.footprint() <= _TOTAL_BYTES + 2 * _LARGEST_PACKET, "more is held than may be"
         assert not engine.is_busy(), "something is left to send for ever"
 
@@ -157,7 +157,9 @@ class Drive:
 # -- seeds -----------------------------------------------------------------------------------------------------------
 
 
-def _client(flags: int, seq: int, payload: bytes = b"", ack: int = 5001, port: int = 40000, v6: bool = False) -> tuple[int, bytes]:
+def _client(
+    flags: int, seq: int, payload: bytes = b"", ack: int = 5001, port: int = 40000, v6: bool = False
+) -> tuple[int, bytes]:
     ends = (_CLIENT6, _ONLINE6) if v6 else (_CLIENT, _ONLINE)
     options = b"\x02\x04\x05\xb4\x01\x03\x03\x07" if flags & SYN else b""
     return _CHECKED, raw_packet(*ends, (port, 1025), seq, ack if flags & ACK else 0, flags, 65535, options, payload)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+from support.hostile import IPV4, IPV6, hostile
 
 from copytool.link.collector import ResponseCollector
 from copytool.link.share import Share
-
-from support.hostile import IPV4, IPV6, hostile
 
 TARGET, MIRROR = bytes((192, 168, 50, 101)), bytes((192, 168, 60, 7))
 TARGET6, MIRROR6 = (bytes.fromhex(f"fd{net}" + "00" * 13 + "01") for net in ("50", "60"))

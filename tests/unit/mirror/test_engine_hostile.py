@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.hostile import IPV4, IPV6, hostile
 
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.engine import Engine
@@ -10,7 +11,6 @@ from copytool.mirror.mapping import ClientNetwork
 from copytool.wire.build import build_segment
 from copytool.wire.segment import ACK, PSH, SYN
 
-from support.hostile import IPV4, IPV6, hostile
 from .playbook import CLIENT, CLIENT_ISN, ONLINE, ONLINE_ISN, PORT, Scene
 
 CLIENT6, ONLINE6, TARGET6 = (bytes.fromhex(f"fd{net}" + "00" * 13 + "01") for net in ("0a", "50", "51"))
