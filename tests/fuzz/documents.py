@@ -11,8 +11,10 @@ from .mutation import below, mutate_octets
 __all__ = ["mutate_document", "mutate_text"]
 
 _VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 0.5, -0.5, 1 << 31, 1 << 63, -(1 << 64), 1e300, float("nan"), float("inf"), 10**400, "",
-    "x", "a\nb", "\x1b[2J", "\ud800", "x" * 300, [], {}, [[]], {"a": 1}, [None], "active", "running", "established", "copy",
+    None, True, False, 0, 1, -1, 0.5, -0.5, 1 << 31, 1 << 63, -(1 << 64), 1e300, float("nan"), float("inf"), 10**400,
+    "",
+    "x", "a\nb", "\x1b[2J", "\ud800", "x" * 300, [], {}, [[]], {"a": 1}, [None], "active", "running", "established",
+    "copy",
     "intercept", "2026-01-01T00:00:00+00:00", "nan", "1e400", "0.1", "inf",
 )  # fmt: skip
 _WORDS = (

@@ -53,7 +53,7 @@ def mutate_octets(data: bytearray, random: Random, words: Sequence[bytes] = ()) 
 # -- sequences of items ------------------------------------------------------------------------------------------------
 
 Items = list[tuple[int, bytes]]
-"""(kind, octets) each; on the wire a kind octet, a 16-bit length and the octets, the last item as far as it is there."""
+"""(kind, octets) each; as octets a kind, a 16-bit length and the body, the last one as far as it is there."""
 
 
 def encode_items(items: Items) -> bytes:

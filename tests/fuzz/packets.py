@@ -12,8 +12,10 @@ __all__ = ["SEEDS", "fix_checksums", "mutate_packet", "raw_packet"]
 _EXTENSIONS = bytes((0, 43, 44, 50, 51, 59, 60, 135, 139, 140, 6, 17, 58))
 _FLAGS = bytes((0x02, 0x10, 0x18, 0x11, 0x04, 0x14, 0x12, 0x06, 0x13, 0x30, 0x00, 0x3F, 0xFF))
 _OPTIONS = (
-    b"\x00", b"\x01", b"\x02\x04\x05\xb4", b"\x03\x03\x07", b"\x04\x02", b"\x08\x0a" + bytes(8), b"\x02\x00", b"\x02\x01",
-    b"\x03\x00", b"\x03\xff", b"\xfe\x00", b"\xfe\x01", b"\x05\x0a" + bytes(8), b"\x1e\x0c" + bytes(10), b"\x02", b"\x22\x02",
+    b"\x00", b"\x01", b"\x02\x04\x05\xb4", b"\x03\x03\x07", b"\x04\x02", b"\x08\x0a" + bytes(8), b"\x02\x00",
+    b"\x02\x01",
+    b"\x03\x00", b"\x03\xff", b"\xfe\x00", b"\xfe\x01", b"\x05\x0a" + bytes(8), b"\x1e\x0c" + bytes(10), b"\x02",
+    b"\x22\x02",
     b"\x02\x04\x00\x00", b"\x03\x03\xff",
 )  # fmt: skip
 _NEAR = (1, 1, 2, 3, 5, 10, 100, 1459, 1460, 65535, -1, -1, -2, -5, -100, -1460)

@@ -121,8 +121,10 @@ def _copy_status() -> dict[str, Any]:
         **counters.to_json(0, 7),
         "capture": {"packets": 70, "drops": 3, "problems": {"eth0": "Network is down"}},
         "send": {"errors": {"ENOBUFS": 2}, "unreachable": {"192.168.50.101": "no route"}},
-        "link": [{"peer": "192.168.50.102:36524", "state": "established", "reason": "", "connects": 1, "version": "0.1.0"}],
-        "internal_errors": 1, "cpu_s": 1.5, "imbalance": ["1 != 2"], "workers": [worker, {**worker, "state": "no answer"}],
+        "link": [{"peer": "192.168.50.102:36524", "state": "established", "reason": "", "connects": 1,
+        "version": "0.1.0"}],
+        "internal_errors": 1, "cpu_s": 1.5, "imbalance": ["1 != 2"], "workers": [worker, {**worker,
+        "state": "no answer"}],
     }  # fmt: skip
 
 
@@ -134,7 +136,8 @@ def _intercept_status() -> dict[str, Any]:
         "client_networks": ["192.168.60.0/24"],
     }
     return {
-        "role": "intercept", "version": "0.1.0", "flavour": "pure", "capture": {"packets": 70, "drops": 3, "problems": {}},
+        "role": "intercept", "version": "0.1.0", "flavour": "pure", "capture": {"packets": 70, "drops": 3,
+        "problems": {}},
         "responses": {"packets": 50, "records": 40, "no_owner": 2}, "link": [link], "refused_links": 1,
         "no_descriptor_left": 1, "internal_errors": 0,
     }  # fmt: skip

@@ -140,19 +140,26 @@ _ARGUMENTS: Sequence[str] = (
     "--version",
 )
 _FILES = (
-    b'\0[copy]\nmap = ["1025-192.168.50.101:1025"]\nintercept = ["192.168.50.102"]\nclient_network = ["192.168.60.x"]\nratio = 20\n',
-    b'\0[copy]\nmap = "80-[fd00::9]:8080"\nintercept = "[fd00::3]:1"\nclient_network = "fd60::/64"\ncopies = 2\ndry_run = true\n'
-    b'hold_limit = 0.5\nworkers = 2\nclients = ["10.0.0.0/8", "fd00::/8"]\ninterface = ["eth0"]\nmtu = 0x5dc\nlog_level = "info"\n',
+    b'\0[copy]\nmap = ["1025-192.168.50.101:1025"]\nintercept = ["192.168.50.102"]\nclient_network = ["192.168.60.x"]\n'
+    b"ratio = 20\n",
+    b'\0[copy]\nmap = "80-[fd00::9]:8080"\nintercept = "[fd00::3]:1"\nclient_network = "fd60::/64"\n'
+    b"copies = 2\ndry_run = true\n"
+    b'hold_limit = 0.5\nworkers = 2\nclients = ["10.0.0.0/8", "fd00::/8"]\ninterface = ["eth0"]\n'
+    b'mtu = 0x5dc\nlog_level = "info"\n',
     b'\1[intercept]\ninterface = "any"\nfilter = """tcp and\nsrc port 1025"""\nbind = \'10.0.0.1\'\nport = 36_524\n',
     b'\2[exporter]\nlisten = "127.0.0.1:9524"\nallow_public = false\nlog_file = "/x"\n',
     b"\0[copy]\nratio = 2026-01-01T00:00:00Z\n",
     b"\0[copy.map]\na = {b = [1, [2, {c = 3}]]}\n[[copy.map]]\n",
 )
 _WORDS = (
-    b"=", b"[", b"]", b"[[", b'"""', b"'''", b"\\u0000", b"\\ud800", b"\\U00110000", b"0x" + b"f" * 40, b"1e999", b"-inf", b"nan",
-    b"9" * 30, b"07:60:00", b"1979-05-27T07:32:00-99:99", b"{", b"}", b",", b".", b"#", b"\n", b"true", b"[" * 30, b"192.168.60.x",
-    b"0.0.0.0/0", b"::/0", b"fe80::1%lo", b"10.0.0.1/8", b"-", b":", b"%", b"/", b"..", b"\xc3\xa9", b"\xf0\x9f\x98\x80", b"\xff",
-    b"65536", b"0", b"-1", b"+1", b"1_0", "\u0663".encode(), b"any", b"auto", b" ", b"[::1]", b"256.1.1.1", b"1.2.3", b"x" * 70,
+    b"=", b"[", b"]", b"[[", b'"""', b"'''", b"\\u0000", b"\\ud800", b"\\U00110000", b"0x" + b"f" * 40, b"1e999",
+    b"-inf", b"nan",
+    b"9" * 30, b"07:60:00", b"1979-05-27T07:32:00-99:99", b"{", b"}", b",", b".", b"#", b"\n", b"true", b"[" * 30,
+    b"192.168.60.x",
+    b"0.0.0.0/0", b"::/0", b"fe80::1%lo", b"10.0.0.1/8", b"-", b":", b"%", b"/", b"..", b"\xc3\xa9",
+    b"\xf0\x9f\x98\x80", b"\xff",
+    b"65536", b"0", b"-1", b"+1", b"1_0", "\u0663".encode(), b"any", b"auto", b" ", b"[::1]", b"256.1.1.1", b"1.2.3",
+    b"x" * 70,
 )  # fmt: skip
 _FLAGS = tuple(
     flag.encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import selectors
@@ -128,10 +129,8 @@ class _Requests:
                 except OSError:  # answered, and closed
                     break
                 self._loop.turn()
-            try:
+            with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_WR)
-            except OSError:
-                pass
             for _ in range(3):
                 self._loop.turn()
             answer = self._answer(client)
@@ -267,7 +266,7 @@ def _mutate_netlink(data: bytes, random: Random) -> bytes:
 TARGETS = (
     Target(
         "request",
-        "one line of JSON for one request, whatever it says; what is steered stays within its bounds; no forged log line",
+        "one line of JSON for one request, whatever it says; what is steered stays within bounds; no forged log line",
         _Requests,
         _request_seeds,
         _mutate_request,

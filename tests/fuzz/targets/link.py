@@ -34,9 +34,12 @@ __all__ = ["TARGETS"]
 _SHARE = Share([ip_network("192.168.60.0/24"), ip_network("fd60::/64")], [(bytes((192, 168, 50, 101)), 1025)])
 _HELLO = {"protocol": PROTOCOL_VERSION, "version": "1.2", "features": [], **_SHARE.to_json()}
 _WORDS = (
-    b"\0\0\0\x01\x05", b"\0\0\0\x01\x06", b"\0\x04\0\0", b"\0\x04\0\x01", b"\xff\xff\xff\xff", b"\0\0\0\0", b"null", b"[]",
-    b"{}", b"[" * 50, b'{"":' * 20, b'"\\ud800"', b"1e999", b"NaN", b"-1", b"65536", b"0", b"true", b'"client_networks"',
-    b'"targets"', b'"protocol"', b'"reason"', b'"version"', b"\\n", b"\\u001b[2J", b'"::/0"', b'"fe80::1%1/128"', b'"00000000"',
+    b"\0\0\0\x01\x05", b"\0\0\0\x01\x06", b"\0\x04\0\0", b"\0\x04\0\x01", b"\xff\xff\xff\xff", b"\0\0\0\0", b"null",
+    b"[]",
+    b"{}", b"[" * 50, b'{"":' * 20, b'"\\ud800"', b"1e999", b"NaN", b"-1", b"65536", b"0", b"true",
+    b'"client_networks"',
+    b'"targets"', b'"protocol"', b'"reason"', b'"version"', b"\\n", b"\\u001b[2J", b'"::/0"', b'"fe80::1%1/128"',
+    b'"00000000"',
     b'"10.0.0.0/33"', b"\x80", b'"\\u0000"', b",", b":",
 )  # fmt: skip
 _PIECES = (1, 2, 3, 4, 5, 7, 16, 60, 1460, 1 << 16)

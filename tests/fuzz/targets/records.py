@@ -81,7 +81,7 @@ class Drive:
         elif kind == _TIME:
             self.let_pass(TIMES_S[body[0] % len(TIMES_S)] if body else 0.01)
         elif kind == _FEEDBACK:
-            engine.set_feedback(not body[:1] == b"\0", now)
+            engine.set_feedback(body[:1] != b"\0", now)
         elif kind == _CHECK:
             while (connection := engine.next_check()) is not None:
                 connection.checked(body[:1] != b"\0", body[1:2] == b"\1", now)
@@ -215,7 +215,7 @@ def _conversation(port: int, v6: bool = False, ending: str = "fin") -> list[Item
 def _seeds() -> list[bytes]:
     conversations = [_conversation(40000), _conversation(40001, True), _conversation(40002, False, "reset")]
     conversations.append(_conversation(40003, False, "target resets"))
-    seeds = [sum(parts, []) for parts in conversations]
+    seeds = [[item for part in parts for item in part] for parts in conversations]
     seeds += [part for parts in conversations for part in parts]
     seeds += [
         [(_FEEDBACK, b"\0"), *conversations[0][0], (_FEEDBACK, b"\1")],

@@ -214,8 +214,8 @@ def test_sums_that_lack_a_worker_are_not_served() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"lag": 7}, {"bytes": {}}, {"workers": [1]}, {"link": [{"peer": {}, "state": "up"}]}, {"cpu_s": 10**400}, {"send": None},
-     {"answer_time": {"count": 0, "sum_s": "", "buckets": {}}}],
+    [{"lag": 7}, {"bytes": {}}, {"workers": [1]}, {"link": [{"peer": {}, "state": "up"}]}, {"cpu_s": 10**400},
+     {"send": None}, {"answer_time": {"count": 0, "sum_s": "", "buckets": {}}}],
 )  # fmt: skip
 def test_an_answer_that_makes_no_sense_counts_as_down(change: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
     """It is said once, and costs the other daemon's figures nothing."""
