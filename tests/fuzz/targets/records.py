@@ -62,14 +62,14 @@ class Drive:
     def __call__(self, data: bytes) -> Hashable:
         engine = self.engine
         counters = engine.counters
-        before = sum(counters.outcomes.values()), counters.accepted, counters.duplicate, counters.sender.packets
+        before = counters.accepted, counters.duplicate, counters.sender.packets
         outcomes = dict(counters.outcomes)
         for kind, body in decode_items(data, 8)[:64]:
             self._take(kind, body)
         sent = self.send()
         self.check()
         ended = tuple(word for word, count in counters.outcomes.items() if count > outcomes[word])
-        grown = counters.accepted > before[1], counters.duplicate > before[2], counters.sender.packets > before[3]
+        grown = counters.accepted > before[0], counters.duplicate > before[1], counters.sender.packets > before[2]
         return ended, grown, sent
 
     def _take(self, kind: int, body: bytes) -> None:
