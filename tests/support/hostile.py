@@ -88,11 +88,11 @@ def hostile(what: str, ends: Ends, seq: int, ack: int) -> bytes:
     if what.startswith("cut"):
         inside = {
             "IP header": 19,
-            "the TCP header": headers + 5,
+            "before the TCP header": headers + 5,
             "TCP header": headers + 19,
             "TCP options": headers + 25,
         }
-        return made[: next(size for text, size in inside.items() if what.endswith(text))]
+        return made[: next(size for text, size in inside.items() if text in what)]
     if what.startswith("data offset"):
         changed = bytearray(made)
         changed[headers + 12] = {"4": 0x40, "0": 0x00}.get(what[-1], 0xF0)
