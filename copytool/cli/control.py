@@ -13,7 +13,7 @@ from ..io.control import ROLES, ask_daemon, default_control_socket
 from ..io.log_level import LOG_LEVELS
 from ..io.steering_requests import MAX_COPIES, MAX_RAMP_S
 from . import values as parsers
-from .status import format_steering, print_text
+from .status import as_lines, format_steering, print_text
 
 __all__ = [
     "CONTROL_COMMANDS",
@@ -92,7 +92,15 @@ def run_control(command: str, values: dict[str, Any]) -> None:
         _drain(path, timeout_s)
         return
     answer = ask_daemon(path, command, **request)
-    print_text(f"log level: {answer['log_level']}" if command == "log-level" else format_steering(answer))
+    print_text("\n".join(as_lines(_level_lines if command == "log-level" else _steering_lines, answer)))
+
+
+def _level_lines(answer: dict[str, Any]) -> list[str]:
+    return [f"log level: {answer['log_level']}"]
+
+
+def _steering_lines(answer: dict[str, Any]) -> list[str]:
+    return [format_steering(answer)]
 
 
 def _request(command: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -118,8 +126,8 @@ def _drain(path: Path, timeout_s: float) -> None:
     deadline = time.monotonic() + timeout_s
     shown = ""
     try:
-        print_text(format_steering(ask_daemon(path, "pause")))
-        while waits_for := _what_is_open(ask_daemon(path, "status")):
+        print_text("\n".join(as_lines(_steering_lines, ask_daemon(path, "pause"))))
+        while waits_for := "\n".join(as_lines(_what_is_open, ask_daemon(path, "status"))):
             if time.monotonic() >= deadline:
                 raise HostError(f"after {timeout_s:g} s {waits_for}; copy stays paused")
             if waits_for != shown:
@@ -131,15 +139,17 @@ def _drain(path: Path, timeout_s: float) -> None:
         raise HostError("interrupted before copy was drained; it stays paused") from None
 
 
-def _what_is_open(status: dict[str, Any]) -> str:
-    """Return what a drain waits for; empty if nothing. Raises HostError if copy does not drain any more."""
+def _what_is_open(status: dict[str, Any]) -> list[str]:
+    """Return what a drain waits for, in a line; none if nothing. Raises HostError if copy does not drain any more."""
     if not status["steering"]["paused"]:
         raise HostError("copy mirrors new connections again: somebody has resumed it, or it was started again")
     for worker in status.get("workers", []):
         if worker["state"] != "running":
-            return f"worker {worker['worker']} does not say what is open: {worker['state']}"
+            return [f"worker {worker['worker']} does not say what is open: {worker['state']}"]
     active = status["sessions"]["outcomes"]["active"]
-    return {0: "", 1: "1 session is open"}.get(active, f"{active:,} sessions are open")
+    if not active:
+        return []
+    return ["1 session is open" if active == 1 else f"{active:,} sessions are open"]
 
 
 def parse_percent(text: str) -> float:

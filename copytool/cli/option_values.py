@@ -51,8 +51,10 @@ def _read_config(path: Path, command: str, options: tuple[Option, ...]) -> dict[
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"-C (--config) {str(path)!r}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, no UTF-8, or a number of thousands of digits
         raise ConfigError(f"-C (--config) {str(path)!r}: not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"-C (--config) {str(path)!r}: not TOML that makes sense here: too deeply nested") from None
     table = document.get(command)
     if not isinstance(table, dict):
         raise ConfigError(f"-C (--config) {str(path)!r}: it has no table [{command}]")
@@ -61,14 +63,18 @@ def _read_config(path: Path, command: str, options: tuple[Option, ...]) -> dict[
     for key, value in table.items():
         if key not in by_key:
             raise ConfigError(f"{path}: [{command}] has the unknown key {key!r}; known: {', '.join(sorted(by_key))}")
-        parsed[key] = _parse(by_key[key], f"{path}: [{command}] {key}", _from_toml(value))
+        label = f"{path}: [{command}] {key}"
+        parsed[key] = _parse(by_key[key], label, _from_toml(value, label))
     return parsed
 
 
-def _from_toml(value: object) -> object:
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return value if isinstance(value, bool) else str(value)
+def _from_toml(value: object, label: str) -> object:
+    try:
+        if isinstance(value, list):
+            return [str(item) for item in value]
+        return value if isinstance(value, bool) else str(value)
+    except ValueError:  # Python writes no integers of thousands of digits (sys.set_int_max_str_digits)
+        raise ConfigError(f"{label}: the number is too long") from None
 
 
 def _parse(option: Option, label: str, given: object) -> Any:

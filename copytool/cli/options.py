@@ -52,6 +52,8 @@ def _path(text: str) -> Path:
 def _filter(text: str) -> str:
     if not text.strip():
         raise ConfigError("the filter is empty; give a libpcap expression, like 'tcp and src port 1025'")
+    if "\0" in text:
+        raise ConfigError(f"{text!r} is no filter: there is a zero octet in it")
     return text
 
 

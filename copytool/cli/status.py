@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, HostError
 from ..io.control import ask_daemon, default_control_socket, default_sockets
+from ..link.frames import plain
 from ..mirror.histogram import quantile
 from ..mirror.outcome import OUTCOMES
 from .budgets import budget_lines
 
 __all__ = [
+    "as_lines",
     "duration_lines",
     "format_head",
     "format_sessions",
@@ -30,6 +33,8 @@ _SESSION_COLUMNS = (
     ("ended", "<"), ("seconds", ">"), ("client", "<"), ("mirror", "<"), ("target", "<"), ("turns", ">"),
     ("delivered", ">"), ("undelivered", ">"), ("response", ">"), ("outcome", "<"),
 )  # fmt: skip
+_MAX_SHOWN = 80
+_MAX_LINE = 2000
 
 
 def print_status(values: dict[str, Any]) -> None:
@@ -45,7 +50,7 @@ def print_status(values: dict[str, Any]) -> None:
         if values["json"]:
             print_text(json.dumps(status, indent=2))
         else:
-            print_text("\n".join([""] * bool(index) + format_status(status)))
+            print_text("\n".join([""] * bool(index) + as_lines(format_status, status)))
 
 
 def status_paths(values: dict[str, Any]) -> list[Path]:
@@ -66,7 +71,7 @@ def _print_sessions(values: dict[str, Any]) -> None:
     if values["json"]:
         print_text(json.dumps(answer, indent=2))
     else:
-        print_text("\n".join(format_sessions(answer)))
+        print_text("\n".join(as_lines(format_sessions, answer)))
 
 
 def print_text(text: str) -> None:
@@ -78,6 +83,22 @@ def print_text(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise
         raise HostError(f"cannot write to stdout: {error.strerror}") from None
+
+
+def as_lines(form: Callable[..., list[str]], *arguments: Any) -> list[str]:
+    """Return the lines that `form` makes of what a daemon answered; raises HostError if it makes none.
+
+    The answer may be another version's, or that of a program which is no copytool at all; nothing in it steers the
+    terminal.
+    """
+    try:
+        lines = form(*arguments)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise HostError(
+            f"the daemon's answer makes no sense here ({type(error).__name__}: {plain(error, _MAX_SHOWN)});"
+            " has it the same version of copytool?"
+        ) from None
+    return [plain(line, _MAX_LINE) for line in lines]
 
 
 def format_status(status: dict[str, Any]) -> list[str]:
@@ -205,14 +226,14 @@ def _session_cells(session: dict[str, Any]) -> list[str]:
     return [
         f"{datetime.fromisoformat(session['ended_at']).astimezone():%Y-%m-%d %H:%M:%S}",
         f"{session['duration_s']:,.3f}",
-        session["client"],
-        session["mirror"],
-        session["target"],
+        session["client"][:_MAX_SHOWN],
+        session["mirror"][:_MAX_SHOWN],
+        session["target"][:_MAX_SHOWN],
         f"{session['turns']:,}",
         f"{session['delivered_bytes']:,}",
         f"{session['undelivered_bytes']:,}",
         f"{session['response_bytes']:,}",
-        session["outcome"],
+        session["outcome"][:_MAX_SHOWN],
     ]
 
 

@@ -45,10 +45,9 @@ def _items(text: str) -> list[str]:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port < 65536:
+    if len(text) > 9 or not 0 < int(text) < 65536:  # Python reads no integers of thousands of digits
         raise ConfigError(f"port {text} is not in 1..65535")
-    return port
+    return int(text)
 
 
 def _resolve(host: str) -> str:
@@ -130,10 +129,16 @@ def parse_client_networks(text: str) -> ClientNetworks:
     return networks, [_usable(network) for network in networks]
 
 
+def _network(text: str) -> Network:
+    if "%" in text:
+        raise ValueError("a scope")
+    return ip_network(text)
+
+
 def _client_network(item: str) -> Network:
     text = f"{item.removesuffix('.x')}.0/24" if item.endswith(".x") else item
     try:
-        network = ip_network(text)
+        network = _network(text)
     except ValueError as error:
         hint = ""
         if "host bits" in str(error):
@@ -149,7 +154,7 @@ def parse_networks(text: str) -> list[Network]:
     networks = []
     for item in _items(text):
         try:
-            networks.append(ip_network(item))
+            networks.append(_network(item))
         except ValueError as error:
             hint = f"; did you mean {ip_network(item, strict=False)}?" if "host bits" in str(error) else ""
             raise ConfigError(f"{item!r} is no network or address, like 10.1.0.0/16 or fd00::/64{hint}") from None
@@ -192,7 +197,7 @@ def parse_interfaces(text: str) -> list[str]:
     """Parse `name,...`; `any` means all interfaces and becomes ""."""
     names = _items(text)
     for name in names:
-        if len(name) > _MAX_INTERFACE or "/" in name or any(character.isspace() for character in name):
+        if len(os.fsencode(name)) > _MAX_INTERFACE or "/" in name or not name.isprintable() or " " in name:
             raise ConfigError(f"{name!r} is no interface name; see `ip link`")
     if "any" in names:
         return [""]

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 from ..errors import HostError
 from ..io.control import ask_daemon
 from .budgets import budget_lines
-from .status import duration_lines, format_head, print_text
+from .status import as_lines, duration_lines, format_head, print_text
 
 __all__ = ["Figures", "watch"]
 
@@ -47,12 +47,19 @@ class Figures:
         except HostError as error:
             self._before = {}
             return [f"NO ANSWER    {error}"]
+        try:
+            shown = as_lines(self._view, status, now)
+        except HostError as error:
+            self._before = {}
+            return [f"NO FIGURES   {error}"]
+        self._before, self._asked_at = status, now
+        return shown
+
+    def _view(self, status: Document, now: float) -> list[str]:
         if self._before and _went_back(status, self._before):
             self._before = {}
         elapsed_s = now - self._asked_at if self._before else 0.0
-        shown = format_view(status, self._before or status, elapsed_s)
-        self._before, self._asked_at = status, now
-        return shown
+        return format_view(status, self._before or status, elapsed_s)
 
 
 def format_view(status: Document, before: Document, elapsed_s: float) -> list[str]:

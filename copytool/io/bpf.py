@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import os
 import socket
 from collections.abc import Iterator
 
@@ -64,7 +65,7 @@ def compile_filter(expression: str, snap_bytes: int) -> bytes:
     handle = libpcap.pcap_open_dead(_DLT_RAW, snap_bytes)
     program = _Program()
     try:
-        if libpcap.pcap_compile(handle, ctypes.byref(program), expression.encode(), 1, _NETMASK_UNKNOWN) != 0:
+        if libpcap.pcap_compile(handle, ctypes.byref(program), os.fsencode(expression), 1, _NETMASK_UNKNOWN) != 0:
             reason = libpcap.pcap_geterr(handle).decode(errors="replace")
             raise ConfigError(f"filter {expression!r} does not compile: {reason}")
         code = ctypes.string_at(program.instructions, program.length * _INSTRUCTION_SIZE)

@@ -27,13 +27,16 @@ _CONTROL = (
     " or ip6[4:2] - ((ip6[52] & 0xf0) >> 2) = 0 or ip6[53] & 6 != 0"
 )
 """No payload, or SYN or RST."""
+_FRAGMENT = "(ip[9] = 6 and ip[6:2] & 0x1fff != 0) or (ip6[6] = 44 and ip6[40] = 6)"
+"""Any fragment over IPv6, all but the first over IPv4."""
 
 
 def capture_filter(targets: TargetMap) -> str:
     """Return the libpcap expression for what clients send to the mirrored services.
 
     Pure acknowledgements pass, too: the handshake's third packet, which is one, says where the server's stream
-    begins, and without that a greeting could not be told from an answer.
+    begins, and without that a greeting could not be told from an answer. So do fragments of TCP, to be counted: all but
+    the first have no ports, and whose data is in them shows as a hole.
     """
     terms = []
     for address, port in sorted(targets, key=lambda item: (item[0] or b"", item[1])):
@@ -41,7 +44,7 @@ def capture_filter(targets: TargetMap) -> str:
         if address is not None:
             term = f"(dst host {format_address(address)} and {term})"
         terms.append(term)
-    return f"tcp and ({' or '.join(terms)})"
+    return f"tcp and ({' or '.join(terms)}) or {_FRAGMENT}"
 
 
 class CaptureFilter:

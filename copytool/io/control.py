@@ -15,22 +15,26 @@ import os
 import selectors
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import CopytoolError, HostError
+from ..link.frames import plain
 from .loop import EventLoop
 
 __all__ = [
     "DEADLINE_S",
+    "MAX_ANSWER_BYTES",
     "MAX_CONNECTIONS",
     "MAX_REQUEST_BYTES",
     "ROLES",
     "Command",
     "ControlServer",
     "ask_daemon",
+    "decode_answer",
     "default_control_socket",
     "default_sockets",
 ]
@@ -44,6 +48,9 @@ MAX_CONNECTIONS = 16
 MAX_REQUEST_BYTES = 4096
 """The longest request, its newline included."""
 
+MAX_ANSWER_BYTES = 16 << 20
+"""The longest answer that anybody reads; a thousand sessions take half a megabyte."""
+
 DEADLINE_S = 5.0
 """How long a client may take to send its request, and again to read the answer."""
 
@@ -52,6 +59,8 @@ _audit.setLevel(logging.INFO)  # whatever else is not to be logged
 
 _READ_ONLY = ("status", "sessions", "probe-result")
 _MAX_LOGGED = 200
+_MAX_ERROR = 2000
+_READ_BYTES = 1 << 16
 _PEER = struct.Struct("iII")  # struct ucred
 _PROBE_TIMEOUT_S = 0.5
 _BACKLOG = 64
@@ -297,15 +306,14 @@ def _identity(path: Path) -> tuple[int, int]:
 def ask_daemon(path: Path, command: str, timeout_s: float | None = None, **arguments: Any) -> dict[str, Any]:
     """Return what the daemon that listens on `path` answers to a command, within DEADLINE_S or another time."""
     timeout_s = DEADLINE_S if timeout_s is None else timeout_s
+    deadline = time.monotonic() + timeout_s
     request = json.dumps({"command": command, **arguments}).encode() + b"\n"
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(timeout_s)
             sock.connect(str(path))
             sock.sendall(request)
-            with sock.makefile("rb") as stream:
-                line = stream.readline()
-        document = json.loads(line) if line else None
+            line = _read_line(sock, deadline)
     except FileNotFoundError:
         raise HostError(f"no daemon: {path} does not exist; is it started, with this --control-socket?") from None
     except ConnectionRefusedError:
@@ -316,10 +324,34 @@ def ask_daemon(path: Path, command: str, timeout_s: float | None = None, **argum
         raise HostError(f"too many ask the daemon on {path} at once; try again") from None
     except TimeoutError:
         raise HostError(f"the daemon on {path} does not answer within {timeout_s:g} s; see its log") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise HostError(f"no {command} from {path}: {error}") from None
-    if not isinstance(document, dict):
+    document = decode_answer(line)
+    if document is None:
         raise HostError(f"no {command} from {path}: " + ("unexpected answer" if line else "closed without an answer"))
     if "error" in document:
-        raise HostError(f"{command} refused by {path}: {document['error']}")
+        raise HostError(f"{command} refused by {path}: {plain(document['error'], _MAX_ERROR)}")
     return document
+
+
+def _read_line(sock: socket.socket, deadline: float) -> bytes:
+    """Return what the daemon says up to its newline, or its end; nothing if that is too long to be true."""
+    line = bytearray()
+    while b"\n" not in line[-_READ_BYTES:]:
+        sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        data = sock.recv(_READ_BYTES)
+        if not data:
+            break
+        line += data
+        if len(line) > MAX_ANSWER_BYTES:
+            raise OSError(errno.EMSGSIZE, "an answer without end")
+    return bytes(line)
+
+
+def decode_answer(line: bytes | bytearray) -> dict[str, Any] | None:
+    """Return the JSON object that a daemon answered, None if it is none."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None

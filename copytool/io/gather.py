@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .control import MAX_ANSWER_BYTES, decode_answer
+
 __all__ = ["ask_all"]
 
 _READ_BYTES = 1 << 16
@@ -36,7 +38,7 @@ def ask_all(paths: Mapping[int, Path], request: dict[str, Any], limit_s: float) 
                         continue
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
-                    answer = _decode(received)
+                    answer = decode_answer(received)
                     if answer is not None:
                         answers[number] = answer
         finally:
@@ -65,12 +67,4 @@ def _receive(sock: socket.socket, received: bytearray) -> bool:
     except OSError:
         return False
     received += data
-    return bool(data)
-
-
-def _decode(received: bytearray) -> dict[str, Any] | None:
-    try:
-        document = json.loads(received)
-    except ValueError:
-        return None
-    return document if isinstance(document, dict) else None
+    return bool(data) and len(received) <= MAX_ANSWER_BYTES

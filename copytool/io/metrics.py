@@ -6,6 +6,7 @@ nothing of Prometheus' client is loaded where packets pass.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,9 +14,14 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ..link.frames import plain
 from ..mirror.histogram import BOUNDS_S
 
 __all__ = ["StatusCollector", "copy_metrics", "intercept_metrics"]
+
+_log = logging.getLogger(__name__)
+
+_MAX_LABEL = 200
 
 Document = Mapping[str, Any]
 Ask = Callable[[], Mapping[str, Document | None]]
@@ -27,6 +33,7 @@ class StatusCollector(Collector):
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self._senseless: set[str] = set()
 
     def describe(self) -> Iterable[Metric]:
         """Return nothing: a registry would otherwise ask the daemons when the exporter starts."""
@@ -35,9 +42,13 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what each daemon counts, and which of them answer."""
         documents = self._ask()
-        up = {role: document is not None for role, document in documents.items()}
+        answering = {
+            role: document
+            for role, document in documents.items()
+            if document is not None and self._makes_sense(role, document)
+        }
+        up = {role: role in answering for role in documents}
         yield _gauges("copytool_up", "Whether the daemon answers on its control socket.", "role", up)
-        answering = {role: document for role, document in documents.items() if document is not None}
         workers = answering.get("copy", {}).get("workers", [])
         running = sum(worker["state"] == "running" for worker in workers)
         if workers:
@@ -46,10 +57,25 @@ class StatusCollector(Collector):
         if running < len(workers):  # sums without one of them would look like counters that begin anew
             del answering["copy"]
         yield from _of_each(answering)
-        if "copy" in answering:
-            yield from copy_metrics(answering["copy"])
-        if "intercept" in answering:
-            yield from intercept_metrics(answering["intercept"])
+        for role, document in answering.items():
+            yield from _METRICS[role](document)
+
+    def _makes_sense(self, role: str, document: Document) -> bool:
+        """Return whether metrics can be made of an answer; say so once if they cannot."""
+        try:
+            for worker in document.get("workers", []):
+                worker["state"]
+            for _ in (*_of_each({role: document}), *_METRICS[role](document)):
+                pass
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            if role not in self._senseless:
+                _log.warning(
+                    "%s answers what makes no sense here (%s); has it the same version of copytool?", role, error
+                )
+            self._senseless.add(role)
+            return False
+        self._senseless.discard(role)
+        return True
 
 
 def copy_metrics(status: Document) -> Iterator[Metric]:
@@ -121,6 +147,9 @@ def intercept_metrics(status: Document) -> Iterator[Metric]:
     yield _counter("copytool_refused_links", "Connections that were refused.", status["refused_links"])
 
 
+_METRICS = {"copy": copy_metrics, "intercept": intercept_metrics}
+
+
 def _of_each(documents: Mapping[str, Document]) -> Iterator[Metric]:
     """Yield what all daemons count, with the role as a label."""
     for name, text, key in (
@@ -157,7 +186,7 @@ def _counters(name: str, text: str, label: str, values: Mapping[str, float]) -> 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Mapping[str, float]) -> Metric:
     for key, value in values.items():
-        family.add_metric([key], float(value))
+        family.add_metric([plain(key, _MAX_LABEL)], float(value))
     return family
 
 
@@ -168,4 +197,4 @@ def _histogram(name: str, text: str, histogram: Document) -> Metric:
         total += histogram["buckets"].get(bound, 0)
         buckets.append((bound, float(total)))
     buckets.append(("+Inf", float(histogram["count"])))
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=histogram["sum_s"])
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=float(histogram["sum_s"]))

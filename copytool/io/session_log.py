@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ConfigError
 from ..mirror.events import SessionEnded
 
-__all__ = ["KEPT_SESSIONS", "SessionLog"]
+__all__ = ["KEPT_SESSIONS", "SessionLog", "read_count"]
 
 KEPT_SESSIONS = 1000
 """Ended sessions that are remembered; the oldest go first."""
@@ -32,12 +32,18 @@ class SessionLog:
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Return the last sessions, newest last, as the control command `sessions`: at most request["count"]."""
-        count = request.get("count", len(self._entries))
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise ConfigError(f"count: {count!r} is not a whole number from 0")
+        count = read_count(request)
         skipped = max(len(self._entries) - count, 0)
         shown = islice(self._entries, skipped, None)
         return {"ended": self._ended, "sessions": [_to_json(at, event) for at, event in shown]}
+
+
+def read_count(request: dict[str, Any]) -> int:
+    """Return how many sessions a request {"count": …} asks for."""
+    count = request.get("count", KEPT_SESSIONS)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ConfigError(f"count: {repr(count)[:40]} is not a whole number from 0")
+    return count
 
 
 def _to_json(ended_at: float, event: SessionEnded) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import socket
 import struct
 
@@ -32,6 +31,7 @@ _NO_COOKIE = 0xFFFFFFFF
 _REQUEST = struct.Struct("=IHHII BBBBI 4s16s16s III")
 _PORTS = struct.Struct("!HH")
 _MAX_SERVICES = 4096
+_SHORTEST = 20  # a header, and behind it an error's code or family, state and timer
 
 
 class SocketLookup:
@@ -83,13 +83,15 @@ class SocketLookup:
         sock.send(_REQUEST.pack(*header, *what, ports, online, client, 0, _NO_COOKIE, _NO_COOKIE))
         while True:
             answer = sock.recv(4096)  # the kernel has answered when send() returns
+            if len(answer) < _SHORTEST:
+                continue
             _, kind, _, serial, _ = struct.unpack_from("=IHHII", answer)
             if serial != self._serial:
                 continue
             if kind == _NLMSG_ERROR:
                 code = -struct.unpack_from("=i", answer, 16)[0]
                 if code != errno.ENOENT:
-                    raise OSError(code, os.strerror(code))
+                    raise OSError(code, "netlink")
                 return 0
             return answer[17]
 

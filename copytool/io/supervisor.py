@@ -23,7 +23,7 @@ from .log_level import set_log_level
 from .loop import EventLoop
 from .memory import resident_bytes
 from .neighbours import NeighbourKeeper
-from .session_log import KEPT_SESSIONS
+from .session_log import read_count
 from .settings import CopySettings
 from .shares import split_settings
 from .totals import add_up, merge_sessions
@@ -161,12 +161,13 @@ class Supervisor:
         return total
 
     def _sessions(self, request: dict[str, Any]) -> dict[str, Any]:
+        count = read_count(request)
         answers = self._ask(request)
         for answer in answers.values():
             if "error" in answer:
                 raise ConfigError(answer["error"])
         silent = [post.number for post in self._posts if post.number not in answers]
-        merged = merge_sessions(answers, request.get("count", KEPT_SESSIONS))
+        merged = merge_sessions(answers, count)
         return {**merged, "silent_workers": silent}
 
     def _set_log_level(self, request: dict[str, Any]) -> dict[str, Any]:

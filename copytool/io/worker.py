@@ -32,6 +32,7 @@ __all__ = ["Worker", "WorkerFailed"]
 _log = logging.getLogger(__name__)
 
 _REPORT_BYTES = 4096
+_MAX_ERROR = 300  # letters, each of which JSON may write as twelve octets
 _REAP_S = 1.0
 
 
@@ -74,10 +75,14 @@ class Worker:
             raise WorkerFailed(f"worker {self.number} {self.reap()} before it was ready; please report it")
         if not data:
             raise EOFError
-        report = json.loads(data)
-        if error := report["error"]:
+        try:
+            report = json.loads(data)
+            error, kind = str(report["error"]), str(report["kind"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise WorkerFailed(f"worker {self.number} does not say whether it is ready; please report it") from None
+        if error:
             kinds: dict[str, type[Exception]] = {"config": ConfigError, "host": HostError}
-            raise kinds.get(report["kind"], WorkerFailed)(error)
+            raise kinds.get(kind, WorkerFailed)(error)
         self.ready = True
 
     def ask_to_end(self) -> None:
@@ -134,4 +139,4 @@ def _run(settings: CopySettings, channel: socket.socket, keeper: NeighbourKeeper
 
 def _report(channel: socket.socket, error: str, kind: str) -> None:
     with contextlib.suppress(OSError):
-        channel.sendall(json.dumps({"error": error[: _REPORT_BYTES // 8], "kind": kind}).encode())
+        channel.sendall(json.dumps({"error": error[:_MAX_ERROR], "kind": kind}).encode())

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DecodeError
 from . import frames
-from .frames import RECORDS, FrameReader, decode_json, encode_frame, encode_json
+from .frames import RECORDS, FrameReader, decode_json, encode_frame, encode_json, plain
 from .records import check_records
 from .share import Share
 
@@ -105,10 +105,10 @@ class CopyEnd(LinkEnd):
 
     def _control(self, kind: int, body: bytes, now: float) -> bool:
         if kind == frames.WELCOME and not self.established:
-            self.peer_version = str(decode_json(body).get("version", ""))[:40]
+            self.peer_version = plain(decode_json(body).get("version", ""), 40)
             self._greeted(now)
         elif kind == frames.REFUSED:
-            self.close(f"refused: {str(decode_json(body).get('reason', ''))[:200]}")
+            self.close(f"refused: {plain(decode_json(body).get('reason', ''), 200)}")
             return False
         elif kind != frames.PONG:
             raise DecodeError(f"unexpected frame type {kind}")
@@ -160,11 +160,11 @@ class InterceptEnd(LinkEnd):
 
     def _hello(self, hello: dict[str, Any], now: float) -> None:
         if hello.get("protocol") != frames.PROTOCOL_VERSION:
-            theirs = str(hello.get("protocol"))[:20]
+            theirs = plain(hello.get("protocol"), 20)
             raise DecodeError(
                 f"link protocol {theirs} is not {frames.PROTOCOL_VERSION}; run the same copytool version on both hosts"
             )
-        self.peer_version = str(hello.get("version", ""))[:40]
+        self.peer_version = plain(hello.get("version", ""), 40)
         self.share = Share.from_json(hello)
 
     @property

@@ -25,6 +25,7 @@ __all__ = [
     "decode_json",
     "encode_frame",
     "encode_json",
+    "plain",
 ]
 
 PROTOCOL_VERSION = 1
@@ -57,6 +58,13 @@ def decode_json(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise DecodeError("frame body is JSON, but not an object")
     return document
+
+
+def plain(value: object, most: int) -> str:
+    """Return what a peer says, as at most `most` characters that neither forge a log's lines nor steer a terminal."""
+    if isinstance(value, (dict, list)):
+        return "?"  # as text it may be as deep as Python's stack
+    return "".join([letter if letter.isprintable() else "?" for letter in str(value)[:most]])
 
 
 class FrameReader:

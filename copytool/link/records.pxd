@@ -11,6 +11,7 @@ cdef int _FIN
 cdef int _RST
 cdef int _SYN
 cdef int _MAX_COUNT
+cdef int _MAX_WINDOW_SCALE
 cdef bytes _MAPPED
 
 

@@ -12,7 +12,7 @@ from ..errors import DecodeError
 from ..wire import octets
 from ..wire import seq as serial
 from ..wire.flow import FlowEnds, FlowKey, flow_ends
-from ..wire.segment import ACK, FIN, RST, SYN, Segment
+from ..wire.segment import ACK, FIN, MAX_WINDOW_SCALE, RST, SYN, Segment
 
 __all__ = ["RECORD_SIZE", "ResponseRecord", "check_records", "decode_records", "encode_record"]
 
@@ -22,6 +22,7 @@ RECORD_SIZE = 56
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 _MAX_COUNT = 255
 _ACK, _FIN, _RST, _SYN = ACK, FIN, RST, SYN
+_MAX_WINDOW_SCALE = MAX_WINDOW_SCALE
 
 
 class ResponseRecord:
@@ -149,7 +150,7 @@ class ResponseRecord:
         self.data_segments = body[at + 53]
         self.duplicate_acks = body[at + 54]
         scale = body[at + 55]
-        self.window_scale = scale - 256 if scale > 127 else scale
+        self.window_scale = -1 if scale > 127 else min(scale, _MAX_WINDOW_SCALE)
 
 
 def encode_record(record: ResponseRecord) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..errors import DecodeError
 from ..wire.prefix import PrefixSet
+from .frames import plain
 
 __all__ = ["MAX_NETWORKS", "MAX_TARGETS", "Network", "Share"]
 
@@ -59,13 +60,13 @@ class Share:
 
 def _decode_network(text: object) -> Network:
     try:
-        return ip_network(text) if isinstance(text, str) else _refuse(text)
+        return ip_network(text) if isinstance(text, str) and "%" not in text else _refuse(text)  # no scopes
     except ValueError:
         return _refuse(text)
 
 
 def _refuse(text: object) -> Network:
-    raise DecodeError(f"hello has a bad client network: {str(text)[:60]!r}")
+    raise DecodeError(f"hello has a bad client network: {plain(text, 60)!r}")
 
 
 def _decode_target(item: object) -> tuple[bytes, int]:
@@ -78,4 +79,5 @@ def _decode_target(item: object) -> tuple[bytes, int]:
                 address = b""
             if len(address) * 2 == len(text):
                 return address, port
-    raise DecodeError(f"hello has a bad target: {str(item)[:60]!r}")
+    parts = item[:3] if isinstance(item, list) else [item]
+    raise DecodeError(f"hello has a bad target: {' '.join([plain(part, 40) for part in parts])!r}")

@@ -111,6 +111,12 @@ cdef inline bint is_ipv4_mapped(const unsigned char[::1] view, Py_ssize_t at) no
     return memcmp(at_(view, at), b"\0\0\0\0\0\0\0\0\0\0\xff\xff", 12) == 0
 
 
+cdef inline bint are_same(
+    const unsigned char[::1] view, Py_ssize_t first, Py_ssize_t second, Py_ssize_t size
+) noexcept:
+    return memcmp(at_(view, first), at_(view, second), size) == 0
+
+
 cdef extern from * nogil:
     """
     #define copytool_load(at) __atomic_load_n((at), __ATOMIC_ACQUIRE)

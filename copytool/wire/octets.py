@@ -10,6 +10,7 @@ import struct
 
 __all__ = [
     "Buffer",
+    "are_same",
     "get16",
     "get32",
     "is_ipv4_mapped",
@@ -108,6 +109,11 @@ def join_ends(src: bytes, src_port: int, dst: bytes, dst_port: int) -> bytes:
 def is_ipv4_mapped(buffer: Buffer, at: int) -> bool:
     """Return whether the 16 octets at offset `at` are an IPv4-mapped IPv6 address (RFC 4291, section 2.5.5.2)."""
     return bytes(buffer[at : at + 12]) == _MAPPED
+
+
+def are_same(buffer: Buffer, first: int, second: int, size: int) -> bool:
+    """Return whether two stretches of `size` octets have the same in them."""
+    return buffer[first : first + size] == buffer[second : second + size]
 
 
 def ones_sum(buffer: Buffer, start: int, end: int) -> int:

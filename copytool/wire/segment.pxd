@@ -10,6 +10,9 @@ cdef int _NOT_IP
 cdef int _FRAGMENT
 cdef int _NOT_TCP
 cdef int _BAD_HEADER
+cdef int _BAD_OPTIONS
+cdef int _BAD_EXTENSIONS
+cdef int _LAND
 cdef int _FLAG_SYN
 cdef int _FLAG_URG
 cdef int _TCP
@@ -23,6 +26,7 @@ cdef int _IPV6_HOP_BY_HOP
 cdef int _IPV6_ROUTING
 cdef int _IPV6_DESTINATION
 cdef int _IPV6_FRAGMENT
+cdef int _MAX_EXTENSIONS
 
 
 @cython.final
@@ -49,7 +53,7 @@ cpdef int parse_segment(Segment segment, const unsigned char[::1] buffer, Py_ssi
 @cython.locals(header_len=Py_ssize_t, total_len=Py_ssize_t)
 cdef int _parse_ipv4(Segment segment, const unsigned char[::1] buffer, Py_ssize_t start, Py_ssize_t size) except -1
 
-@cython.locals(next_header=int, offset=Py_ssize_t, total_len=Py_ssize_t)
+@cython.locals(next_header=int, extensions=int, offset=Py_ssize_t, total_len=Py_ssize_t)
 cdef int _parse_ipv6(Segment segment, const unsigned char[::1] buffer, Py_ssize_t start, Py_ssize_t size) except -1
 
 @cython.locals(header_len=Py_ssize_t, payload_start=Py_ssize_t, flags=int)
@@ -69,4 +73,6 @@ cpdef bint are_checksums_valid(Segment segment, const unsigned char[::1] buffer)
 cdef bint _is_zero(long total) noexcept
 
 @cython.locals(kind=int, length=int)
-cdef _parse_syn_options(Segment segment, const unsigned char[::1] buffer, Py_ssize_t offset, Py_ssize_t end)
+cdef int _parse_syn_options(
+    Segment segment, const unsigned char[::1] buffer, Py_ssize_t offset, Py_ssize_t end
+) except -1

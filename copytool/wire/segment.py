@@ -8,7 +8,19 @@ from __future__ import annotations
 from . import octets
 from .flow import FlowKey, flow_ends
 
-__all__ = ["ACK", "DROP_REASONS", "FIN", "PSH", "RST", "SYN", "URG", "Segment", "are_checksums_valid", "parse_segment"]
+__all__ = [
+    "ACK",
+    "DROP_REASONS",
+    "FIN",
+    "MAX_WINDOW_SCALE",
+    "PSH",
+    "RST",
+    "SYN",
+    "URG",
+    "Segment",
+    "are_checksums_valid",
+    "parse_segment",
+]
 
 FIN = 0x01
 SYN = 0x02
@@ -17,14 +29,29 @@ PSH = 0x08
 ACK = 0x10
 URG = 0x20
 
+MAX_WINDOW_SCALE = 14  # RFC 7323, section 2.3
+
 # parse_segment() returns 0 or an index into this tuple.
-DROP_REASONS = ("ok", "truncated", "not_ip", "fragment", "not_tcp", "bad_header")
+DROP_REASONS = (
+    "ok",
+    "truncated",
+    "not_ip",
+    "fragment",
+    "not_tcp",
+    "bad_header",
+    "bad_options",
+    "bad_extensions",
+    "land",
+)
 _OK = 0
 _TRUNCATED = 1
 _NOT_IP = 2
 _FRAGMENT = 3
 _NOT_TCP = 4
 _BAD_HEADER = 5
+_BAD_OPTIONS = 6
+_BAD_EXTENSIONS = 7
+_LAND = 8
 
 _FLAG_SYN = SYN
 _FLAG_URG = URG
@@ -34,12 +61,13 @@ _OPTION_END = 0
 _OPTION_NOP = 1
 _OPTION_MSS = 2
 _OPTION_WINDOW_SCALE = 3
-_MAX_WINDOW_SCALE = 14  # RFC 7323, section 2.3
+_MAX_WINDOW_SCALE = MAX_WINDOW_SCALE
 
 _IPV6_HOP_BY_HOP = 0
 _IPV6_ROUTING = 43
 _IPV6_DESTINATION = 60
 _IPV6_FRAGMENT = 44
+_MAX_EXTENSIONS = 8  # RFC 8200, section 4.1: each header once, destination options twice; a long chain is an attack
 
 
 class Segment:
@@ -109,8 +137,8 @@ class Segment:
 def parse_segment(segment: Segment, buffer: octets.Buffer, start: int = 0, size: int = -1) -> int:
     """Fill `segment` from the packet of `size` octets (-1: all) that begins at `start`.
 
-    Return 0, or the index in DROP_REASONS that says why not. Options are read from SYN segments only. The packet may be
-    cut short (a snapshot length) inside the payload.
+    Return 0, or the index in DROP_REASONS that says why not; `segment` then means nothing. Options are read from SYN
+    segments only. The packet may be cut short (a snapshot length) inside the payload.
     """
     held = len(buffer) - start
     if size < 0 or size > held:
@@ -152,9 +180,15 @@ def _parse_ipv6(segment: Segment, buffer: octets.Buffer, start: int, size: int) 
         total_len = size
     next_header = buffer[start + 6]
     offset = 40
+    extensions = 0
     while next_header in (_IPV6_HOP_BY_HOP, _IPV6_ROUTING, _IPV6_DESTINATION):  # length-prefixed alike
         if offset + 8 > size:
             return _TRUNCATED
+        extensions += 1
+        if extensions > _MAX_EXTENSIONS or (next_header == _IPV6_HOP_BY_HOP and extensions > 1):
+            return _BAD_EXTENSIONS
+        if next_header == _IPV6_ROUTING and buffer[start + offset + 3]:  # segments left: it is for another host
+            return _BAD_EXTENSIONS
         next_header = buffer[start + offset]
         offset += (buffer[start + offset + 1] + 1) << 3
     if next_header == _IPV6_FRAGMENT:
@@ -176,6 +210,10 @@ def _parse_tcp(
         return _BAD_HEADER
     if payload_start > held_end:
         return _TRUNCATED
+    if octets.get16(buffer, start) == octets.get16(buffer, start + 2) and octets.are_same(
+        buffer, addresses, addresses + (address_bytes >> 1), address_bytes >> 1
+    ):
+        return _LAND  # from itself to itself, which no connection is
     flags = buffer[start + 13]
     segment.key = octets.join_slices(buffer, addresses, address_bytes, start, 4)
     segment.seq = octets.get32(buffer, start + 4)
@@ -190,7 +228,7 @@ def _parse_tcp(
     segment.mss = 0
     segment.window_scale = -1
     if flags & _FLAG_SYN and header_len > 20:
-        _parse_syn_options(segment, buffer, start + 20, payload_start)
+        return _parse_syn_options(segment, buffer, start + 20, payload_start)
     return _OK
 
 
@@ -214,22 +252,23 @@ def _is_zero(total: int) -> bool:
     return total != 0 and total % 0xFFFF == 0
 
 
-def _parse_syn_options(segment: Segment, buffer: octets.Buffer, offset: int, end: int) -> None:
-    """Read MSS and window scale; stop at the first malformed option, as receivers do."""
+def _parse_syn_options(segment: Segment, buffer: octets.Buffer, offset: int, end: int) -> int:
+    """Read MSS and window scale. What the sender meant by a malformed list nobody knows, so it is not mirrored."""
     while offset < end:
         kind = buffer[offset]
         if kind == _OPTION_END:
-            return
+            break
         if kind == _OPTION_NOP:
             offset += 1
             continue
         if offset + 1 >= end:
-            return
+            return _BAD_OPTIONS
         length = buffer[offset + 1]
         if length < 2 or offset + length > end:
-            return
+            return _BAD_OPTIONS
         if kind == _OPTION_MSS and length == 4:
             segment.mss = buffer[offset + 2] << 8 | buffer[offset + 3]
         elif kind == _OPTION_WINDOW_SCALE and length == 3:
             segment.window_scale = min(buffer[offset + 2], _MAX_WINDOW_SCALE)
         offset += length
+    return _OK

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.hostile import hostile
 
 from copytool.io.capture_filter import MAX_NETWORKS, CaptureFilter, capture_filter
 from copytool.io.settings import CopySettings
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.mapping import ClientSelection, Sampler, flow_hash
 from copytool.wire.build import build_options, build_segment
-from copytool.wire.segment import ACK, FIN, PSH, RST, SYN, Segment, parse_segment
+from copytool.wire.segment import ACK, DROP_REASONS, FIN, PSH, RST, SYN, Segment, parse_segment
 
 from .sieve import Sieve
 
@@ -106,7 +107,8 @@ def test_expression_names_every_mapped_service() -> None:
         (bytes.fromhex("fd00" + "0" * 27 + "1"), 443): TARGET,
     }
     assert capture_filter(targets) == (
-        "tcp and (dst port 1025 or (dst host 10.0.0.1 and dst port 80) or (dst host fd00::1 and dst port 443))"
+        "tcp and (dst port 1025 or (dst host 10.0.0.1 and dst port 80) or (dst host fd00::1 and dst port 443)) or "
+        "(ip[9] = 6 and ip[6:2] & 0x1fff != 0) or (ip6[6] = 44 and ip6[40] = 6)"
     )
 
 
@@ -164,6 +166,25 @@ def test_extension_headers_do_not_pass() -> None:
     sieve = Sieve(capture_code(_settings()))
     assert (sieve.keeps(plain), sieve.keeps(routed)) == (len(plain), 0)
     sieve.close()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_fragments_of_tcp_pass_to_be_counted(workers: int) -> None:
+    """First, middle and last ones, each to one worker, and no others; the parser names them."""
+    ends = (INSIDE[0], 5000, ONLINE4, 1025)
+    v4 = [hostile(f"{which} fragment", ends, 7, 9) for which in ("first", "middle", "last")]
+    v6 = [hostile("fragment header", (INSIDE[2], 5000, ONLINE6, 1025), 7, 9)]
+    sieves = [
+        Sieve(CaptureFilter(replace(_settings(), workers=workers, worker=number)).code(100))
+        for number in range(workers)
+    ]
+    for packet in v4 + v6:
+        assert DROP_REASONS[parse_segment(Segment(), packet)] == "fragment"
+        assert sum(sieve.keeps(packet) == len(packet) for sieve in sieves) == 1
+    udp = [packet[:9] + b"\x11" + packet[10:] for packet in v4] + [v6[0][:40] + b"\x11" + v6[0][41:]]
+    assert not any(sieve.keeps(packet) for packet in udp for sieve in sieves)
+    for sieve in sieves:
+        sieve.close()
 
 
 def test_more_clients_than_the_kernel_checks() -> None:

@@ -277,7 +277,7 @@ def test_daemon_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             ask_daemon(path, "status")
 
 
-@pytest.mark.parametrize("answer", [b"", b"what?\n", b"[1]\n", b'{"role": '])
+@pytest.mark.parametrize("answer", [b"", b"what?\n", b"[1]\n", b'{"role": ', b"[" * 5000 + b"\n", b"9" * 5000 + b"\n"])
 def test_answer_that_is_none(tmp_path: Path, answer: bytes) -> None:
     """A daemon that ends while it is asked, or that speaks otherwise, is named."""
     path = tmp_path / "control.sock"
@@ -296,6 +296,34 @@ def test_answer_that_is_none(tmp_path: Path, answer: bytes) -> None:
         with pytest.raises(HostError, match=f"no status from {path}: "):
             ask_daemon(path, "status")
         thread.join(5)
+
+
+def test_answer_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fills its reader's memory is cut off, and what comes octet by octet after the time for all of it."""
+    monkeypatch.setattr(control, "MAX_ANSWER_BYTES", 100_000)
+    path = tmp_path / "control.sock"
+    stop = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def answer() -> None:
+            for piece in (b"x" * 1000, b"x"):
+                accepted = listener.accept()[0]
+                with accepted, contextlib.suppress(OSError):
+                    while not stop.wait(0.0 if len(piece) > 1 else 0.01):
+                        accepted.sendall(piece)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            with pytest.raises(HostError, match="an answer without end"):
+                ask_daemon(path, "status")
+            with pytest.raises(HostError, match=r"does not answer within 0\.2 s"):
+                ask_daemon(path, "status", timeout_s=0.2)
+        finally:
+            stop.set()
+            thread.join(5)
 
 
 def test_socket_of_a_killed_daemon_is_replaced(loop: EventLoop, tmp_path: Path) -> None:

@@ -237,6 +237,28 @@ def test_sums_that_lack_a_worker_are_not_served() -> None:
     assert {"copytool_workers", "copytool_sessions"} <= names
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"lag": 7}, {"bytes": {}}, {"workers": [1]}, {"link": [{"peer": {}, "state": "up"}]}, {"cpu_s": 10**400},
+     {"send": None}, {"answer_time": {"count": 0, "sum_s": "", "buckets": {}}}],
+)  # fmt: skip
+def test_an_answer_that_makes_no_sense_counts_as_down(change: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once, and costs the other daemon's figures nothing."""
+    collector = StatusCollector(lambda: {"copy": {**copy_status(), **change}, "intercept": INTERCEPT_STATUS})
+    for _ in range(2):
+        samples = {(s.name, s.labels.get("role")): s.value for family in collector.collect() for s in family.samples}
+        assert (samples["copytool_up", "copy"], samples["copytool_up", "intercept"]) == (0, 1)
+        assert samples["copytool_captured_packets_total", "intercept"] == CAPTURE["packets"]
+    assert caplog.text.count("copy answers what makes no sense here") == 1
+
+
+def test_labels_are_plain() -> None:
+    """What a link says of itself can be written in any encoding."""
+    status = {**copy_status(), "link": [{**LINK, "peer": "\ud800\n"}]}
+    families = {family.name: family for family in StatusCollector(lambda: {"copy": status}).collect()}
+    assert [sample.labels for sample in families["copytool_link_up"].samples] == [{"intercept": "??"}]
+
+
 def test_default_sockets_are_missed_when_they_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A daemon that ends in order takes its socket away: it is down all the same."""
     monkeypatch.setattr(control, "default_control_socket", lambda role: tmp_path / role)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -69,3 +70,28 @@ def test_a_closed_lookup_knows_nothing(service: socket.socket) -> None:
     lookup = SocketLookup()
     lookup.close()
     assert lookup.find(key_of(service, NO_PORT)) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (b"", UNKNOWN),
+        (bytes(19), UNKNOWN),
+        (struct.pack("=IHHIIBB2x", 20, 20, 0, 1, 0, 2, 1), OPEN),
+        (struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -2), UNKNOWN),
+        (struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -(1 << 31)), UNKNOWN),
+        (struct.pack("=IHHIIBB2x", 20, 20, 0, 99, 0, 2, 1), UNKNOWN),
+    ],
+    ids=["empty", "short", "open", "no such connection", "an error that is none", "an answer to another question"],
+)
+def test_odd_answers(answer: bytes, state: str) -> None:
+    """Whatever netlink says costs no more than the answer."""
+    lookup = SocketLookup()
+    lookup.close()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ours.setblocking(False)
+    lookup._socket = ours
+    with theirs:
+        theirs.send(answer)
+        assert lookup.find((LOOPBACK, NO_PORT, bytes((192, 0, 2, 1)), 80)) == state
+    lookup.close()

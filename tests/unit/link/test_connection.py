@@ -305,3 +305,26 @@ def test_deeply_nested_hello_never_raises() -> None:
             end = InterceptEnd(0.0)
             end.receive_data(encode_frame(frames.HELLO, b"{" + b",".join(fields) + b"}"), 0.0)
             assert end.closed_because or end.awaits_decision
+
+
+@pytest.mark.parametrize("text", ["no\nINFO: forged", "\x1b[2Jno", "\ud800", "x" * 1000])
+def test_what_a_peer_says_is_plain(text: str) -> None:
+    """It is logged, and shown in a terminal: it forges no line there, and steers nothing."""
+    copy = CopyEnd(SHARE, "1.2", 0.0)
+    copy.receive_data(encode_json(frames.WELCOME, {"version": text}), 0.0)
+    assert copy.established and copy.peer_version.isprintable() and len(copy.peer_version) <= 40
+    copy.receive_data(encode_json(frames.REFUSED, {"reason": text}), 0.0)
+    assert copy.closed_because.isprintable() and len(copy.closed_because) < 220
+    for field in ("version", "protocol"):
+        intercept = InterceptEnd(0.0)
+        hello = {"protocol": frames.PROTOCOL_VERSION, "version": "1", **SHARE.to_json(), field: text}
+        intercept.receive_data(encode_json(frames.HELLO, hello), 0.0)
+        assert intercept.peer_version.isprintable() and intercept.closed_because.isprintable()
+        assert (field == "protocol") == intercept.refused
+
+
+def test_a_version_that_is_no_text() -> None:
+    """What is deeper than Python's stack is not made a text of."""
+    copy = CopyEnd(SHARE, "1.2", 0.0)
+    copy.receive_data(encode_json(frames.WELCOME, {"version": [[1]]}), 0.0)
+    assert copy.established and copy.peer_version == "?"

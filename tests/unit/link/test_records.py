@@ -153,3 +153,10 @@ def test_reset_with_ack_takes_its_ack() -> None:
     """A refusal carries the acknowledgement it must be judged by."""
     record = merged(segment(0, 777, RST | ACK))
     assert (record.flags, record.ack) == (RST | ACK, 777)
+
+
+@pytest.mark.parametrize(("octet", "scale"), [(0, 0), (14, 14), (15, 14), (127, 14), (128, -1), (255, -1)])
+def test_no_window_is_scaled_too_far(octet: int, scale: int) -> None:
+    """A shift of more than 14 counts as 14 (RFC 7323, section 2.3), whatever intercept says."""
+    (record,) = decode_records(bytes(RECORD_SIZE - 1) + bytes((octet,)))
+    assert record.window_scale == scale

@@ -68,7 +68,7 @@ HEADERS = st.sampled_from(
         V6,
         V6 / IPv6ExtHdrHopByHop(),
         V6 / IPv6ExtHdrDestOpt(options=[]) / IPv6ExtHdrRouting(),
-        V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting(addresses=["fd00::9"]) / IPv6ExtHdrDestOpt(),
+        V6 / IPv6ExtHdrHopByHop() / IPv6ExtHdrRouting(addresses=["fd00::9"], segleft=0) / IPv6ExtHdrDestOpt(),
     ]
 )
 
@@ -189,23 +189,16 @@ def syn_with_options(options: bytes) -> Segment:
 @pytest.mark.parametrize(
     ("options", "mss", "window_scale"),
     [
-        (b"\x02\x04\x05\xb4\x03\x00\x07\x00", 1460, -1),
-        (b"\xfe\x00\x02\x04\x05\xb4\x00\x00", 0, -1),
-        (b"\xfe\x01\x02\x04\x05\xb4\x00\x00", 0, -1),
-        (b"\x02\x04\x05\xb4\x03\x09\x07\x00", 1460, -1),
         (b"\x02\x03\x05\x01\x03\x03\x07\x00", 0, 7),
         (b"\x00\x02\x04\x05\xb4\x00\x00\x00", 0, -1),
-        (b"\x01\x01\x01\x03", 0, -1),
+        (b"\x00\x02\x00\x05\xb4\x00\x00\x00", 0, -1),
         (b"\x03\x03\xff\x00", 0, 14),
         (b"\x02\x04\x00\x00", 0, -1),
     ],
-    ids=[
-        "length 0 after MSS", "length 0 first", "length 1", "longer than the header", "MSS of wrong length",
-        "behind the end", "kind without length", "shift above 14", "MSS zero",
-    ],
+    ids=["MSS of wrong length", "behind the end", "malformed behind the end", "shift above 14", "MSS zero"],
 )  # fmt: skip
-def test_malformed_options_end_the_list(options: bytes, mss: int, window_scale: int) -> None:
-    """What stands before a malformed option counts, what stands behind it does not."""
+def test_odd_options_are_read_as_receivers_do(options: bytes, mss: int, window_scale: int) -> None:
+    """An option of an unforeseen length says nothing; nothing counts behind the end of the list."""
     segment = syn_with_options(options)
     assert (segment.mss, segment.window_scale) == (mss, window_scale)
 

@@ -1,0 +1,14 @@
+"""The fuzz targets, by name."""
+
+from __future__ import annotations
+
+from ..target import Target
+from . import answers, captured, configuration, control, link, records
+
+__all__ = ["TARGETS"]
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for module in (captured, records, link, configuration, control, answers)
+    for target in module.TARGETS
+}
