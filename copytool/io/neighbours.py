@@ -103,7 +103,7 @@ def _serve(channel: socket.socket) -> None:
             try:
                 _resolve(netlink, request)
                 reason = ""
-            except (NetlinkError, OSError, ValueError, struct.error) as error:
+            except Exception as error:  # whatever it is: another one cannot be started in its place
                 reason = _reason(error)
             if reason and reason != known:
                 _log.warning("cannot have the kernel look for them: %s", reason)

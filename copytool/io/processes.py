@@ -32,7 +32,7 @@ def leave_parent(channels: Collection[int], name: str) -> None:
 
 def _close_others(kept: set[int]) -> None:
     previous = 2
-    for descriptor in sorted(kept - {0, 1, 2}):
+    for descriptor in sorted(number for number in kept if number > 2):  # a socket that was closed says -1
         os.closerange(previous + 1, descriptor)
         previous = descriptor
     os.closerange(previous + 1, os.sysconf("SC_OPEN_MAX"))
