@@ -64,7 +64,7 @@ def test_nothing_in_an_answer_steers_the_terminal() -> None:
     document = {
         "role": "intercept", "version": "1", "flavour": "pure", "link": [link], "internal_errors": 0,
         "refused_links": 0, "capture": {"packets": 0, "drops": 0, "problems": {}}, "no_descriptor_left": 0,
-        "responses": {"packets": 0, "records": 0},
+        "responses": {"packets": 0, "records": 0}, "certificate": None,
     }  # fmt: skip
     lines = as_lines(format_status, document)
     assert lines[1] == "  link         10.0.0.2:1 closed refused: ?[2J?link 10.0.0.3:1 established ?"

@@ -27,6 +27,7 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 def families() -> list[Metric]:
     """All metrics, of all daemons."""
     copy = {**copy_status(), "workers": [{"worker": 1, "state": "running"}]}
+    copy["budgets"] = {name: {**budget, "limit": 1} for name, budget in copy["budgets"].items()}
     return list(StatusCollector(lambda: {"copy": copy, "intercept": INTERCEPT_STATUS}).collect())
 
 
