@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,24 @@ def test_process_and_what_was_not_shown(journal: Journal) -> None:
     journal.log.error("text", extra={"process_label": "worker 2", "not_shown": 17})
     fields = journal.read()
     assert (fields["COPYTOOL_PROCESS"], fields["COPYTOOL_NOT_SHOWN"]) == ("worker 2", "17")
+
+
+_WORKER = """
+import logging, sys
+from pathlib import Path
+from copytool.io.journal import JournalHandler
+from copytool.io.worker import _leave_supervisor
+logging.getLogger().addHandler(JournalHandler("copy", Path(sys.argv[1])))
+_leave_supervisor(2, 3)
+logging.error("text")
+"""
+
+
+def test_a_worker_goes_on_logging(journal: Journal, tmp_path: Path) -> None:
+    """It gives up all that it has inherited from the supervisor but this socket, and says which one it is."""
+    subprocess.run([sys.executable, "-c", _WORKER, str(tmp_path / "socket")], timeout=30, check=True)
+    fields = journal.read()
+    assert (fields["MESSAGE"], fields["COPYTOOL_WORKER"]) == ("worker 3: text", "3")
 
 
 def test_a_traceback_is_one_message(journal: Journal) -> None:
