@@ -32,8 +32,8 @@ _TCP = 6
 def handshake_filter() -> bytes:
     """Return the program that passes TCP segments with SYN or RST; IPv6 without extension headers."""
     ipv4: list[Instruction] = [
-        (_LD_BYTE, 0, 0, 9), (_JUMP_IF_EQUAL, 0, 6, _TCP),
-        (_LD_HALF, 0, 0, 6), (_JUMP_IF_SET, 4, 0, 0x1FFF),
+        (_LD_BYTE, 0, 0, 9), (_JUMP_IF_EQUAL, 0, 5, _TCP),
+        (_LD_HALF, 0, 0, 6), (_JUMP_IF_SET, 3, 0, 0x1FFF),
         (_LDX_HEADER_BYTES, 0, 0, 0), (_LD_BYTE_INDEXED, 0, 0, 13), (_JUMP_IF_SET, 1, 0, _SYN_OR_RST),
         (RETURN, 0, 0, 0), (RETURN, 0, 0, _SNAP_BYTES),
     ]  # fmt: skip

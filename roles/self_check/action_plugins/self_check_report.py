@@ -25,6 +25,7 @@ ON_TARGET = (
     "address", "interface", "service", "client network", "rp_filter", "firewall", "conntrack", "route", "neighbour",
     "arrivals",
 )  # fmt: skip
+FIX_RUN = "run it by hand there; a target needs Python 3.11, the others copytool (playbooks/copy.yml, intercept.yml)"
 TOLERANCE_S = 0.5
 SHOWN_STATES = {"ok": "ok", "warning": "WARNING", "failed": "FAILED", "skipped": "skipped"}
 
@@ -58,9 +59,6 @@ def rows_of(documents: Documents, checks: tuple[str, ...] = ()) -> list[Row]:
                     name = f"{check['check']} {check['subject']}".strip()
                     found[Row(host, name, check["state"], check["seen"], check["cause"], check["fix"])] = None
     return list(found)
-
-
-FIX_RUN = "run it by hand there; a target needs Python 3.11, the others copytool (playbooks/copy.yml, intercept.yml)"
 
 
 def results(documents: Documents, check: str) -> Iterator[Json]:
