@@ -134,7 +134,7 @@ def admits_all(mirror: Mirror) -> bool:
 def check_recovery(mirror: Mirror, before: Record) -> Load:
     """When the load has gone everything is mirrored again."""
     wait_until(lambda: admits_all(mirror), "everything is admitted again", 90)
-    later = mirror.start_load("--short", 2, "--long", 0, "--turn-pause", 0.1)
+    later = mirror.start_load("--short", 2, "--long", 0, "--turn-pause", 0.3, "--max-bytes", 300)
     wait_until(lambda: len(later.sessions()) >= 20, "20 sessions have ended", 30)
     status = finish(mirror, later)
     new = {word: count - counts(before).get(word, 0) for word, count in counts(status).items()}
