@@ -66,9 +66,9 @@ class Budgets:
         self._save_time = save_time
         self._measure = measure
         self._shedder = Shedder(engine)
-        self._cpu = RateBudget(_or_none(limits.cpu_percent) / 100, "shed_cpu", _CPU_WINDOW_S)
-        self._bandwidth = RateBudget(_or_none(limits.bandwidth_bits), "shed_bandwidth", _BANDWIDTH_WINDOW_S)
-        self._memory = MemoryBudget(_or_none(limits.memory_bytes), engine.config.max_sessions)
+        self._cpu = RateBudget(_or_infinite(limits.cpu_percent) / 100, "shed_cpu", _CPU_WINDOW_S)
+        self._bandwidth = RateBudget(_or_infinite(limits.bandwidth_bits), "shed_bandwidth", _BANDWIDTH_WINDOW_S)
+        self._memory = MemoryBudget(_or_infinite(limits.memory_bytes), engine.config.max_sessions)
         self._share = 1.0
         self._tick_s = TICK_S if limits.any_measured() else _IDLE_TICK_S
         self._due_at = now
@@ -162,5 +162,5 @@ def budgets_status(
     }
 
 
-def _or_none(limit: float | None) -> float:
+def _or_infinite(limit: float | None) -> float:
     return _NO_LIMIT if limit is None else limit

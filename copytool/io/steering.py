@@ -104,7 +104,7 @@ class Steering:
         """
         if share > self._share:
             try:
-                self._widen(self._ramp.goal * share, now)
+                self._widen(max(self._admission.ratio_percent, self._ramp.goal) * share, now)
             except OSError as error:
                 _log.warning("the kernel refuses a filter for more connections: %s", error.strerror)
                 return False

@@ -92,11 +92,7 @@ class RateBudget:
         """Return what was used a second since then, or a little longer, or since as long as is known."""
         totals = self._totals
         now, total = totals[-1]
-        since, before = totals[0]
-        for known in totals:
-            if known[0] > when:
-                break
-            since, before = known
+        since, before = max((known for known in totals if known[0] <= when), default=totals[0])
         return (total - before) / (now - since)
 
     def decide(self, now: float, share: float, is_any_outside: bool, is_too_wide: bool) -> Action:

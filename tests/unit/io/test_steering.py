@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from copytool.errors import ConfigError, HostError
 from copytool.io.fleet_steering import FleetSteering
@@ -316,3 +318,43 @@ def test_bad_requests_reach_no_worker() -> None:
         with pytest.raises(ConfigError):
             fleet.change(command, **arguments)
     assert fleet.asked == []
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ratio"), st.sampled_from([1.0, 20.0, 60.0, 100.0]), st.sampled_from([0.0, 3.0, 20.0])),
+        st.tuples(st.just("limit"), st.sampled_from([0.0, 0.1, 0.4, 1.0]), st.just(0.0)),
+        st.tuples(st.just("narrow"), st.just(0.0), st.just(0.0)),
+        st.tuples(st.just("passes"), st.sampled_from([0.3, 1.0, 5.0, 12.0]), st.just(0.0)),
+    ),
+    max_size=14,
+)
+
+
+@given(STEPS, st.sampled_from([5.0, 100.0]))
+def test_the_kernel_always_shows_what_is_admitted(steps: list[tuple[str, float, float]], ratio: float) -> None:
+    """And has shown it for a second before a larger share holds, whatever the user and the budgets want meanwhile."""
+    steered = Steered(ratio_percent=ratio)
+    steering, admission = steered.steering, steered.scene.engine.admission
+    shown: list[float] = []
+    admitted = ratio
+
+    def check() -> None:
+        nonlocal admitted
+        shown.append(steering.status()["captured_percent"])
+        if admission.admitted_percent() > admitted:
+            before = shown[-round(WIDEN_S / 0.1) :] if len(shown) > 1 else [ratio]
+            assert min(before) >= admission.admitted_percent()
+        admitted = admission.admitted_percent()
+        assert shown[-1] >= admitted
+
+    for what, value, ramp_s in (*steps, ("passes", 15.0, 0.0)):
+        if what == "ratio":
+            steered.ask("ratio", percent=value, ramp_s=ramp_s)
+        elif what == "limit":
+            assert steering.limit(value, "shed_cpu", steered.scene.now)
+        elif what == "narrow":
+            steering.narrow()
+        for _ in range(round(value / 0.1) if what == "passes" else 1):
+            steered.passes(0.1)
+            check()
