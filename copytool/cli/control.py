@@ -147,7 +147,7 @@ def _what_is_open(status: dict[str, Any]) -> list[str]:
         if worker["state"] != "running":
             return [f"worker {worker['worker']} does not say what is open: {worker['state']}"]
     active = status["sessions"]["outcomes"]["active"]
-    if not active:
+    if active == 0:
         return []
     return ["1 session is open" if active == 1 else f"{active:,} sessions are open"]
 

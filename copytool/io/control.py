@@ -335,7 +335,7 @@ def ask_daemon(path: Path, command: str, timeout_s: float | None = None, **argum
 
 
 def _read_line(sock: socket.socket, deadline: float) -> bytes:
-    """Return what the daemon says up to its newline, or its end; nothing if that is too long to be true."""
+    """Return what the daemon says up to its newline, or its end; OSError if that is too long to be true."""
     line = bytearray()
     while b"\n" not in line[-_READ_BYTES:]:
         sock.settimeout(max(deadline - time.monotonic(), 0.001))
@@ -345,7 +345,7 @@ def _read_line(sock: socket.socket, deadline: float) -> bytes:
         line += data
         if len(line) > MAX_ANSWER_BYTES:
             raise OSError(errno.EMSGSIZE, "an answer without end")
-    return bytes(line)
+    return bytes(line.partition(b"\n")[0])
 
 
 def decode_answer(line: bytes | bytearray) -> dict[str, Any] | None:

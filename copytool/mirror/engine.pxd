@@ -25,6 +25,7 @@ cdef int ACK
 cdef int RST
 cdef int SYN
 cdef Py_ssize_t RECORD_SIZE
+cdef Py_ssize_t _MAX_WAITING
 cdef double NEVER
 cdef double REST_S
 

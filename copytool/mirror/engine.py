@@ -31,10 +31,16 @@ from .session import REST_S, Session
 from .targets import TargetMap, Targets
 from .timers import NEVER, TimerQueue
 
-__all__ = ["MAX_CHECKS", "MAX_EVENTS", "Engine"]
+__all__ = ["MAX_CHECKS", "MAX_EVENTS", "MAX_WAITING", "Engine"]
 
 MAX_EVENTS = 4096
 """Events kept for next_event(); a caller that does not ask loses the oldest."""
+
+MAX_WAITING = 65536
+"""Packets that wait to be sent, beyond which no unknown session is reset: an intercept that makes sessions up is not
+worth more memory. As many as it may know of (link.collector.MAX_OPEN) have a place."""
+
+_MAX_WAITING = MAX_WAITING
 
 _MUCH_BYTES = 1 << 18
 
@@ -462,7 +468,7 @@ class Engine:
         mirror, _, target, target_port = flow_ends(record.key)
         if record.flags & RST or not record.flags & ACK or mirror not in self._network:
             return
-        if (target, target_port) in self._targets:
+        if (target, target_port) in self._targets and len(self._outbox) < _MAX_WAITING:
             packet = build.build_packet(record.key, record.ack, 0, RST, 0, b"", b"", 0)
             self._outbox.append((packet, 0))
             self.counters.sender.resets += 1

@@ -28,7 +28,7 @@ def main() -> int:
     arguments = _arguments()
     names = list(TARGETS) if "all" in arguments.targets else arguments.targets
     found = False
-    logging.lastResort = None  # what hostile input has logged is not to be read here
+    logging.getLogger("copytool").addHandler(logging.NullHandler())  # not what hostile input has logged
     for name in names:
         if arguments.reduce:
             known = [data for life in kept(_WORK / "corpus", TARGETS[name]).values() for data in life]
@@ -75,7 +75,7 @@ def _search(target: Target, arguments: argparse.Namespace) -> bool:
     lives = [*kept(CORPUS, target).values(), *kept(CRASHES, target).values(), *kept(_WORK / "corpus", target).values()]
     pool = target.seeds() + [data for life in lives for data in life]
     search = Search(target, Random(arguments.seed), pool)
-    print(f"{target.name}: {len(pool)} inputs known, seed {arguments.seed}, {flavour()}", flush=True)
+    print(f"{target.name}: {len(pool)} inputs known, seed {arguments.seed}, {flavour()}; {target.states}", flush=True)
     begun = time.monotonic()
     found = search.run(arguments.executions, begun + arguments.seconds)
     seconds = time.monotonic() - begun

@@ -123,6 +123,8 @@ def _tcp_start(packet: bytearray, is_ipv4: bool) -> int:
 
 
 def _fix_length(packet: bytearray) -> None:
+    if len(packet) < 40:
+        return
     size = len(packet) & 0xFFFF
     if packet[0] >> 4 == 4:
         packet[2:4] = size.to_bytes(2, "big")

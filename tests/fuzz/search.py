@@ -61,7 +61,8 @@ class Search:
         data = b""
         try:
             for done in range(1, inputs + 1):
-                data = mutate(pool[below(random, len(pool))], random)
+                model, other = pool[below(random, len(pool))], pool[below(random, len(pool))]
+                data = mutate(model if len(model) < len(other) else other, random)  # small ones are taken in sooner
                 lived.append(data)
                 feature = parser(data)
                 if not done & 255 and time.monotonic() > until:

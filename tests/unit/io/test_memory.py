@@ -17,7 +17,7 @@ _MIB = 1 << 20
 
 def settings(*options: str) -> CopySettings:
     """Return the settings of a copy with these options."""
-    words = ["copy", "--plain", "-x", "1025-192.168.50.101:1025", "-s", "192.168.50.102", "-c", "192.168.60.x", *options]
+    words = ["copy", "--plain", "-x", "1025-10.0.0.1:1025", "-s", "10.0.0.2", "-c", "192.168.60.x", *options]
     return copy_settings(parse_arguments(words)[1])
 
 

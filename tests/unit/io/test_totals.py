@@ -19,7 +19,7 @@ SETTINGS = copy_settings(
 )
 LIMITED = copy_settings(
     parse_arguments(
-        ["copy", "--plain", "-x", "1-10.0.0.1:1", "-s", "10.0.0.2", "-c", "10.9.0.x", "--workers", "2", "--cpu-limit", "80"]
+        ["copy", "--plain", "-x1-10.0.0.1:1", "-s10.0.0.2", "-c10.9.0.x", "--workers", "2", "--cpu-limit", "80"]
     )[1]
 )
 STEERING = {"paused": False, "ratio_percent": 5.0, "ratio_goal_percent": 5.0, "copies": 1}

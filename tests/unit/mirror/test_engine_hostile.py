@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 from support.hostile import IPV4, IPV6, hostile
 
+from copytool.link.records import ResponseRecord
 from copytool.mirror.config import MirrorConfig
-from copytool.mirror.engine import Engine
+from copytool.mirror.engine import MAX_WAITING, Engine
 from copytool.mirror.mapping import ClientNetwork
 from copytool.wire.build import build_segment
+from copytool.wire.flow import flow_key
 from copytool.wire.segment import ACK, PSH, SYN
 
-from .playbook import CLIENT, CLIENT_ISN, ONLINE, ONLINE_ISN, PORT, Scene
+from .playbook import CLIENT, CLIENT_ISN, ONLINE, ONLINE_ISN, PORT, TARGET, Scene
 
 CLIENT6, ONLINE6, TARGET6 = (bytes.fromhex(f"fd{net}" + "00" * 13 + "01") for net in ("0a", "50", "51"))
 
@@ -52,6 +54,20 @@ def test_ipv6_is_dropped_and_counted(what: str, reason: str) -> None:
     engine.receive_segment(build_segment(*ends, 1001, 5001, ACK | PSH, 9, b"", b"abc"), 0.0)
     assert (engine.counters.seen, engine.counters.accepted) == (1, 3)
     assert engine.imbalance() == []
+
+
+def test_an_intercept_that_makes_sessions_up() -> None:
+    """It has the target reset what nobody opened, but no more of it at a time than it may know of."""
+    scene = Scene()
+    record = ResponseRecord()
+    record.flags = ACK
+    for number in range(MAX_WAITING + 100):
+        record.key = flow_key(bytes((192, 168, 60, 1 + (number >> 16))), number & 0xFFFF, TARGET, PORT)
+        scene.engine.receive_response(record, scene.now)
+    assert len(scene.engine.packets_to_send(scene.now)) == MAX_WAITING
+    assert scene.engine.counters.unknown_responses == MAX_WAITING + 100
+    scene.engine.receive_response(record, scene.now)
+    assert len(scene.engine.packets_to_send(scene.now)) == 1
 
 
 @pytest.mark.parametrize("cut", [0, 1, 99])
