@@ -100,9 +100,9 @@ _WORKER = """
 import logging, sys
 from pathlib import Path
 from copytool.io.journal import JournalHandler
-from copytool.io.worker import _leave_supervisor
+from copytool.io.processes import leave_parent
 logging.getLogger().addHandler(JournalHandler("copy", Path(sys.argv[1])))
-_leave_supervisor(2, 3)
+leave_parent({2}, "worker 3")
 logging.error("text")
 """
 
@@ -111,7 +111,7 @@ def test_a_worker_goes_on_logging(journal: Journal, tmp_path: Path) -> None:
     """It gives up all that it has inherited from the supervisor but this socket, and says which one it is."""
     subprocess.run([sys.executable, "-c", _WORKER, str(tmp_path / "socket")], timeout=30, check=True)
     fields = journal.read()
-    assert (fields["MESSAGE"], fields["COPYTOOL_WORKER"]) == ("worker 3: text", "3")
+    assert (fields["MESSAGE"], fields["COPYTOOL_PROCESS"]) == ("worker 3: text", "worker 3")
 
 
 def test_a_traceback_is_one_message(journal: Journal) -> None:
