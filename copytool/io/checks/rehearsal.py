@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,6 +51,8 @@ def rehearse(settings: CopySettings, keeper: NeighbourKeeper, with_probe: bool) 
     try:
         loop.services.append(stage)
         loop.run()
+        if stage.failure is not None:
+            raise stage.failure
     finally:
         stage.close()
         loop.close()
@@ -62,6 +65,7 @@ class _Stage:
     def __init__(self, settings: CopySettings, keeper: NeighbourKeeper, loop: EventLoop, with_probe: bool) -> None:
         now = loop.now()
         self.result = Rehearsal()
+        self.failure: Exception | None = None
         self._settings = settings
         self._loop = loop
         self._probe: Probe | None = None
@@ -89,8 +93,18 @@ class _Stage:
         return min(self._due_at, self._probe.next_timer() if self._probe is not None else _NEVER)
 
     def handle_timer(self, now: float) -> None:
-        """Go on from the links to the probe, and from there to the end."""
+        """Go on from the links to the probe, and from there to the end; whatever goes wrong, to the end."""
         self._due_at = now + _POLL_S
+        try:
+            self._go_on(now)
+        except CopytoolError as error:
+            self.result.problem = str(error)
+            self._loop.stop()
+        except Exception as error:  # the loop would call again and again
+            self.failure = error
+            self._loop.stop()
+
+    def _go_on(self, now: float) -> None:
         if self._probe is None:
             self._begin(now)
             return
@@ -111,19 +125,15 @@ class _Stage:
             self.result.problem = "" if not self._with_probe else "no link is established, so no answer could be seen"
             self._loop.stop()
             return
-        try:
-            flows = flows_for_probe(self._settings, lambda _flow: False)
-        except CopytoolError as error:
-            self.result.problem = str(error)
-            self._loop.stop()
-            return
+        flows = flows_for_probe(self._settings, lambda _flow: False)
         self._probe = Probe(flows, sender_for_probe(self._output, self._next_hops), now)
         self._probe.handle_timer(now)
 
     def close(self) -> None:
         """Release everything."""
         if self._probe is not None:
-            self._probe.cancel(self._loop.now())
+            with suppress(CopytoolError):  # why nothing can be sent has been said
+                self._probe.cancel(self._loop.now())
         for link in self._links:
             link.close()
         self._output.close()
