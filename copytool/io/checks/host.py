@@ -1,4 +1,4 @@
-"""Reads what the host says of itself: sysctls, capabilities, interfaces, `ip -json`. Changes nothing."""
+"""Reads what the host says of itself: sysctls, `ip -json`. Changes nothing."""
 
 from __future__ import annotations
 
@@ -17,11 +17,9 @@ __all__ = [
     "listening_addresses",
     "local_addresses",
     "output_of",
-    "own_capabilities",
     "read_sysctl",
 ]
 
-_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 _TIMEOUT_S = 10
 _SEARCHED = "/usr/sbin:/sbin:/usr/bin:/bin"
 _TCP_LISTEN = "0A"
@@ -33,13 +31,6 @@ def read_sysctl(name: str) -> int | None:
         return int(Path("/proc/sys", name).read_text())
     except (OSError, ValueError):
         return None
-
-
-def own_capabilities() -> dict[str, bool]:
-    """Return which of the capabilities that copytool needs this process has."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    effective = next((int(line.split()[1], 16) for line in lines if line.startswith("CapEff:")), 0)
-    return {name: bool(effective >> bit & 1) for name, bit in _CAPABILITIES.items()}
 
 
 def output_of(*command: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from copytool.io.loop import EventLoop
+
+from .links import TlsLink
 
 
 @pytest.fixture
@@ -15,3 +18,10 @@ def loop() -> Iterator[EventLoop]:
     yield made
     made.close()
     assert made.failures == 0
+
+
+@pytest.fixture
+def link(tmp_path: Path, loop: EventLoop) -> Iterator[TlsLink]:
+    made = TlsLink(tmp_path, loop)
+    yield made
+    made.close()

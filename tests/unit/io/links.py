@@ -5,12 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
+
+from support.authority import TestAuthority
 
 from copytool.io.link_client import InterceptClient
 from copytool.io.link_server import LinkServer, PeerConnection
 from copytool.io.loop import EventLoop
+from copytool.io.settings import TlsFiles
 from copytool.io.tls import TlsIdentity
 from copytool.link.share import Share
 
@@ -78,3 +83,40 @@ def is_closed(sock: socket.socket) -> bool:
         return False
     except ConnectionError:
         return True
+
+
+class TlsLink:
+    """An authority, an intercept that listens, and copies that connect to it."""
+
+    def __init__(self, directory: Path, loop: EventLoop) -> None:
+        self.directory = directory
+        self.authority = TestAuthority(directory / "ca")
+        self.server_files = self.authority.issue("assistant", "server")
+        self.client_files = self.authority.issue("online", "client")
+        self._loop = loop
+        self.server = make_server(loop, 0, TlsIdentity(self.server_files, is_server=True))
+        self._clients: list[InterceptClient] = []
+
+    def connect(self, files: TlsFiles | None) -> InterceptClient:
+        """Have a copy connect, and go on doing so."""
+        identity = TlsIdentity(files, is_server=False) if files else None
+        client = make_client(self._loop, port_of(self.server), identity)
+        self._clients.append(client)
+        return client
+
+    def establish(self) -> InterceptClient:
+        """Return a copy whose link is established."""
+        client = self.connect(self.client_files)
+        run_until(self._loop, lambda: client.state == "established")
+        return client
+
+    def close(self) -> None:
+        """Close both ends."""
+        for client in self._clients:
+            client.close()
+        self.server.close()
+
+    def expired(self) -> TlsFiles:
+        """Return a copy's certificate of the same authority whose time is over."""
+        past = datetime.now(UTC) - timedelta(days=60)
+        return TestAuthority(self.directory / "ca", past, days=30).issue("late", "client")

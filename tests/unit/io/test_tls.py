@@ -5,18 +5,15 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.authority import TestAuthority
 
-from copytool.errors import ConfigError
 from copytool.io import link_server
-from copytool.io.certificate import read_certificate
 from copytool.io.link_client import InterceptClient
 from copytool.io.link_server import LinkServer
 from copytool.io.loop import EventLoop
@@ -25,51 +22,12 @@ from copytool.io.tls import TlsIdentity
 from copytool.link import connection
 from copytool.link.frames import HELLO, MAX_FRAME, encode_frame, encode_json
 
-from .links import SHARE, is_closed, make_client, make_server, port_of, run_until
+from .links import SHARE, TlsLink, is_closed, make_client, make_server, port_of, run_until
 
 GREETING = encode_json(HELLO, {"protocol": 1, "version": "x"} | SHARE.to_json())
 
 
-class Link:
-    """An authority, an intercept that listens, and copies that connect to it."""
-
-    def __init__(self, directory: Path, loop: EventLoop) -> None:
-        self.directory = directory
-        self.authority = TestAuthority(directory / "ca")
-        self.server_files = self.authority.issue("assistant", "server")
-        self.client_files = self.authority.issue("online", "client")
-        self._loop = loop
-        self.server = make_server(loop, 0, TlsIdentity(self.server_files, is_server=True))
-        self._clients: list[InterceptClient] = []
-
-    def connect(self, files: TlsFiles | None) -> InterceptClient:
-        """Have a copy connect, and go on doing so."""
-        identity = TlsIdentity(files, is_server=False) if files else None
-        client = make_client(self._loop, port_of(self.server), identity)
-        self._clients.append(client)
-        return client
-
-    def establish(self) -> InterceptClient:
-        """Return a copy whose link is established."""
-        client = self.connect(self.client_files)
-        run_until(self._loop, lambda: client.state == "established")
-        return client
-
-    def close(self) -> None:
-        """Close both ends."""
-        for client in self._clients:
-            client.close()
-        self.server.close()
-
-
-@pytest.fixture
-def link(tmp_path: Path, loop: EventLoop) -> Iterator[Link]:
-    made = Link(tmp_path, loop)
-    yield made
-    made.close()
-
-
-def test_both_ends_know_each_other(link: Link, loop: EventLoop) -> None:
+def test_both_ends_know_each_other(link: TlsLink, loop: EventLoop) -> None:
     """The link says that it is encrypted, and with whom; what flows through it arrives."""
     records: list[bytes] = []
     identity = TlsIdentity(link.client_files, is_server=False)
@@ -90,7 +48,7 @@ def test_both_ends_know_each_other(link: Link, loop: EventLoop) -> None:
     client.close()
 
 
-def test_only_version_1_3_is_spoken(link: Link, loop: EventLoop) -> None:
+def test_only_version_1_3_is_spoken(link: TlsLink, loop: EventLoop) -> None:
     """A client that offers an older version is refused."""
     context = _context(link.client_files)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -108,7 +66,7 @@ def _context(files: TlsFiles, *, shows: bool = True) -> ssl.SSLContext:
 
 
 def _converse(
-    link: Link, loop: EventLoop, context: ssl.SSLContext, say: Callable[[ssl.SSLSocket], None], wait: bool = True
+    link: TlsLink, loop: EventLoop, context: ssl.SSLContext, say: Callable[[ssl.SSLSocket], None], wait: bool = True
 ) -> None:
     """Talk to intercept in a thread of its own, as somebody else's program would; raise what that raises."""
     failures: list[BaseException] = []
@@ -135,19 +93,13 @@ def _converse(
 # -- who gets in ---------------------------------------------------------------------------------------------
 
 
-def _another_authority(link: Link) -> TlsFiles:
+def _another_authority(link: TlsLink) -> TlsFiles:
     """A certificate of somebody else's authority, and still trust in ours."""
     other = TestAuthority(link.directory / "other").issue("online", "client")
     return replace(other, authority=link.client_files.authority)
 
 
-def _expired(link: Link) -> TlsFiles:
-    """A certificate of the same authority whose time is over."""
-    past = datetime.now(UTC) - timedelta(days=60)
-    return TestAuthority(link.directory / "ca", past, days=30).issue("late", "client")
-
-
-def _for_servers(link: Link) -> TlsFiles:
+def _for_servers(link: TlsLink) -> TlsFiles:
     """intercept's own kind of certificate: who gets hold of one must not pose as a copy."""
     return link.authority.issue("assistant-2", "server")
 
@@ -156,12 +108,12 @@ def _for_servers(link: Link) -> TlsFiles:
     ("files", "server_says", "client_says"),
     [
         (_another_authority, "certificate is refused", "unknown ca"),
-        (_expired, "certificate has expired", "certificate expired"),
+        (TlsLink.expired, "certificate has expired", "certificate expired"),
         (_for_servers, "unsuitable certificate purpose", "unsupported certificate"),
     ],
 )
 def test_a_certificate_that_will_not_do(
-    link: Link, loop: EventLoop, caplog: pytest.LogCaptureFixture, files: Callable[[Link], TlsFiles],
+    link: TlsLink, loop: EventLoop, caplog: pytest.LogCaptureFixture, files: Callable[[TlsLink], TlsFiles],
     server_says: str, client_says: str,
 ) -> None:  # fmt: skip
     """It is refused, counted and logged once however often it comes; both ends say why, and others are served."""
@@ -175,14 +127,14 @@ def test_a_certificate_that_will_not_do(
     assert good.state == "established"
 
 
-def test_a_copy_without_a_certificate(link: Link, loop: EventLoop) -> None:
+def test_a_copy_without_a_certificate(link: TlsLink, loop: EventLoop) -> None:
     """Without one there is no way in, whatever the hello says."""
     with pytest.raises((ssl.SSLError, ConnectionError)):
         _converse(link, loop, _context(link.client_files, shows=False), lambda tls: tls.sendall(GREETING))
     assert link.server.refused == 1
 
 
-def test_a_copy_that_speaks_no_tls(link: Link, loop: EventLoop) -> None:
+def test_a_copy_that_speaks_no_tls(link: TlsLink, loop: EventLoop) -> None:
     """Both ends say what is the matter."""
     client = link.connect(None)
     run_until(loop, lambda: link.server.refused == 1 and client.reason.startswith("closed"))
@@ -243,7 +195,7 @@ def test_a_false_intercept_learns_nothing(
     ids=["nothing", "http", "garbage in a large handshake", "half a client hello", "a plain hello"],
 )
 def test_what_is_no_tls_ends_only_itself(
-    link: Link, loop: EventLoop, monkeypatch: pytest.MonkeyPatch, data: bytes
+    link: TlsLink, loop: EventLoop, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
     """It is closed at once or after the time limit, and counted; a copy that is there does not notice."""
     good = link.establish()
@@ -264,7 +216,7 @@ def test_what_is_no_tls_ends_only_itself(
         GREETING[:-1] + b"x",
     ],
 )
-def test_garbage_of_a_copy_that_may_connect(link: Link, loop: EventLoop, data: bytes) -> None:
+def test_garbage_of_a_copy_that_may_connect(link: TlsLink, loop: EventLoop, data: bytes) -> None:
     """A certificate makes nobody trusted with the frames' contents."""
     good = link.establish()
     _converse(link, loop, _context(link.client_files), lambda tls: tls.sendall(data))
@@ -272,7 +224,7 @@ def test_garbage_of_a_copy_that_may_connect(link: Link, loop: EventLoop, data: b
     assert good.state == "established"
 
 
-def test_a_replayed_connection(link: Link, loop: EventLoop) -> None:
+def test_a_replayed_connection(link: TlsLink, loop: EventLoop) -> None:
     """What a copy has sent once, octet by octet, opens nothing a second time."""
     recorded = _record_a_copy(link, loop)
     assert len(recorded) > 500
@@ -282,7 +234,7 @@ def test_a_replayed_connection(link: Link, loop: EventLoop) -> None:
     assert not any(peer.end.established for peer in link.server.peers)
 
 
-def _record_a_copy(link: Link, loop: EventLoop) -> bytes:
+def _record_a_copy(link: TlsLink, loop: EventLoop) -> bytes:
     """Return all that a copy sends until its link is established, through a relay that listens in."""
     sent = bytearray()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -313,7 +265,7 @@ def _record_a_copy(link: Link, loop: EventLoop) -> bytes:
     return bytes(sent)
 
 
-def test_a_flood_of_connections(link: Link, loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_flood_of_connections(link: TlsLink, loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
     """Ten thousand that say nothing: places, memory and log stay bounded, a copy keeps its link, another gets one."""
     good = link.establish()
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -340,12 +292,12 @@ def test_a_flood_of_connections(link: Link, loop: EventLoop, caplog: pytest.LogC
         sock.close()
     run_until(loop, lambda: len(link.server.peers) == 2)
     assert good.state == "established" and good.connects == late[0].connects == 1
-    assert link.server.refused > 5_000
+    assert link.server.refused > 1_000  # others give up, or never get past the backlog
     assert len(caplog.records) < 20
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + 2
 
 
-def test_a_copy_that_never_reads(link: Link, loop: EventLoop) -> None:
+def test_a_copy_that_never_reads(link: TlsLink, loop: EventLoop) -> None:
     """It holds up itself: once its socket is full its records stay queued, as few as without TLS."""
     good = link.establish()
     done = threading.Event()
@@ -371,91 +323,9 @@ def test_a_copy_that_never_reads(link: Link, loop: EventLoop) -> None:
     assert good.state == "established"
 
 
-def _quietly(link: Link, context: ssl.SSLContext, say: Callable[[ssl.SSLSocket], None]) -> None:
+def _quietly(link: TlsLink, context: ssl.SSLContext, say: Callable[[ssl.SSLSocket], None]) -> None:
     with socket.create_connection(("127.0.0.1", port_of(link.server)), 10) as sock:
         say(context.wrap_socket(sock, server_hostname="127.0.0.1"))
-
-
-# -- files ---------------------------------------------------------------------------------------------------
-
-
-def test_a_new_certificate_counts_for_the_next_connection(
-    link: Link, loop: EventLoop, caplog: pytest.LogCaptureFixture
-) -> None:
-    """No restart: the open link goes on, and whoever connects after the change meets the new one."""
-    caplog.set_level("INFO")
-    good = link.establish()
-    link.authority.issue("assistant", "server", ["127.0.0.9"])
-    late = link.connect(link.client_files)
-    run_until(loop, lambda: "IP address mismatch" in late.reason)
-    assert good.state == "established"
-    assert any("new certificate, valid until" in record.message for record in caplog.records)
-
-
-def test_a_damaged_new_certificate_is_not_taken(link: Link, caplog: pytest.LogCaptureFixture) -> None:
-    """The daemon says so once, and goes on with what it has."""
-    link.server_files.certificate.write_text("-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n")
-    link.establish()
-    logged = [record.message for record in caplog.records if "going on with" in record.message]
-    assert len(logged) == 1 and "damaged" in logged[0]
-
-
-def test_status_tells_how_long_it_is_valid(link: Link) -> None:
-    """Days are whole ones that are left; an end in the past is negative."""
-    status = TlsIdentity(link.client_files, is_server=False).status()
-    assert (status["subject"], status["days_left"]) == ("online", 29)
-    late = TlsIdentity(_expired(link), is_server=False).status()
-    assert late["days_left"] < 0
-
-
-def test_files_that_will_not_do(link: Link, tmp_path: Path) -> None:
-    """Each mistake has a message that names the file and the matter."""
-    good = link.client_files
-    text = good.certificate.read_text()
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    key.touch(0o600)
-    key.write_text(text[: text.index("-----BEGIN CERTIFICATE")])
-    certificate.write_text(text[text.index("-----BEGIN CERTIFICATE") :])
-    apart = TlsFiles(certificate, key, good.authority)
-    assert TlsIdentity(apart, is_server=False).status()["subject"] == "online"
-    nothing = tmp_path / "nothing.pem"
-    for files, words in (
-        (replace(apart, certificate=nothing), "nothing.pem: No such file"),
-        (replace(apart, key=nothing), "nothing.pem: No such file"),
-        (replace(apart, authority=nothing), "--tls-ca .*nothing.pem: no certificates: No such file"),
-        (replace(apart, certificate=key), "it has no certificate in PEM form"),
-        (replace(apart, key=link.server_files.key), "that belong together: TLS: key values mismatch"),
-        (replace(apart, authority=key), "--tls-ca .*key.pem: no certificates"),
-    ):
-        with pytest.raises(ConfigError, match=words):
-            TlsIdentity(files, is_server=False)
-    key.chmod(0o604)
-    with pytest.raises(ConfigError, match="everybody on this host may read the private key in it; chmod 600"):
-        TlsIdentity(apart, is_server=False)
-
-
-def test_an_encrypted_key_is_not_asked_about(link: Link, tmp_path: Path) -> None:
-    """A daemon has nobody to ask for a password."""
-    from cryptography.hazmat.primitives import serialization
-
-    key = serialization.load_pem_private_key(link.client_files.key.read_bytes(), None)
-    secret = serialization.BestAvailableEncryption(b"secret")
-    path = tmp_path / "encrypted.pem"
-    path.touch(0o600)
-    path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, secret))
-    with pytest.raises(ConfigError, match="the private key is encrypted"):
-        TlsIdentity(replace(link.client_files, key=path), is_server=False)
-
-
-@pytest.mark.parametrize("cut", range(1, 400, 7))
-def test_a_certificate_that_is_cut_off(link: Link, tmp_path: Path, cut: int) -> None:
-    """However much of it is there, the message is the same."""
-    text = link.client_files.certificate.read_text()
-    der = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN CERTIFICATE") :])
-    path = tmp_path / "cut.pem"
-    path.write_text(ssl.DER_cert_to_PEM_cert(der[:-cut]))
-    with pytest.raises(ConfigError, match="its first certificate is damaged"):
-        read_certificate(path)
 
 
 def test_a_server_of_the_same_kind(tmp_path: Path, loop: EventLoop) -> None:
