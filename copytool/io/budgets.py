@@ -24,9 +24,11 @@ __all__ = ["Budgets", "Use", "budgets_status"]
 _log = logging.getLogger(__name__)
 
 _IDLE_TICK_S = 1.0  # without limits there is only something to show
-_TRIM_S = 1.0
+_TRIM_S, _MAX_TRIM_S = 1.0, 60.0
+"""How often freed memory is given back while it is scarce; ever more rarely while that frees nothing."""
 _CPU_WINDOW_S = 1.0  # some work is done every other second only
 _BANDWIDTH_WINDOW_S = 0.5
+_FREED = 0.99  # of the resident memory
 _WIDE = 1.2  # a little too much is usual while a ratio goes down step by step
 _NO_LIMIT = float("inf")
 
@@ -73,6 +75,7 @@ class Budgets:
         self._tick_s = TICK_S if limits.any_measured() else _IDLE_TICK_S
         self._due_at = now
         self._trim_at = now
+        self._trim_after_s = _TRIM_S
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
@@ -81,7 +84,10 @@ class Budgets:
     def handle_timer(self, now: float) -> None:
         """Note what is used, and act on it."""
         self._due_at = now + self._tick_s
-        use = self._measure()
+        try:
+            use = self._measure()
+        except OSError:  # no descriptor is left
+            use = Use(time.process_time(), self._memory.used)
         self._cpu.note(use.cpu_s, now)
         self._bandwidth.note(8.0 * self._engine.counters.sender.octets, now)
         for budget, option in ((self._cpu, "--cpu-limit"), (self._bandwidth, "--bandwidth-limit")):
@@ -102,13 +108,13 @@ class Budgets:
     def _set_share(self, budget: RateBudget, option: str, now: float) -> None:
         before = self._share
         binding = min(self._cpu, self._bandwidth, key=lambda one: one.share)
+        self._save_time(self._cpu.share < 1)
         if binding.share == before:
             return
         if not self._steering.limit(binding.share, binding.outcome, now):
             budget.share = before  # it is tried again
             return
         self._share = binding.share
-        self._save_time(self._cpu.share < 1)
         text = f"{budget.used / budget.limit:.0%} of {option} is used: mirroring {self._share:.1%} of new connections"
         _log.log(logging.WARNING if before == 1 else logging.INFO, "%s", text)
         if self._share < before:
@@ -130,9 +136,13 @@ class Budgets:
         self._admission.session_cap = memory.session_cap
         if count:
             self._shedder.end_oldest(count, "shed_memory", "copy was over --memory-limit", now)
+            self._trim_after_s = _TRIM_S
+            self._trim_at = min(self._trim_at, now + _TRIM_S)
         if memory.is_scarce() and now >= self._trim_at:
-            self._trim_at = now + _TRIM_S
             release_free_memory()
+            helped = resident_bytes() < _FREED * resident
+            self._trim_after_s = _TRIM_S if helped else min(2 * self._trim_after_s, _MAX_TRIM_S)
+            self._trim_at = now + self._trim_after_s
 
     def status(self) -> dict[str, Any]:
         """Return limit, use and what was shed so far of each budget, as JSON-able data."""

@@ -77,6 +77,8 @@ class CopyPath:
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
+        if self._shaper is not None and self._shaper.is_full():
+            return min(self._statistics_at, self._shaper.next_timer())
         if self._engine.is_busy():
             return 0.0
         if self._shaper is not None:
@@ -129,9 +131,14 @@ class CopyPath:
     def flush(self, now: float) -> None:
         """Send what the engine has to send, and note what ended."""
         engine = self._engine
-        packets = engine.packets_to_send(now, _SEND_BATCH)
-        if self._shaper is not None:
-            packets = self._shaper.pass_on(packets, now)
+        shaper = self._shaper
+        if shaper is None:
+            packets = engine.packets_to_send(now, _SEND_BATCH)
+        else:
+            dropped = shaper.dropped
+            packets = shaper.pass_on([] if shaper.is_full() else engine.packets_to_send(now, _SEND_BATCH), now)
+            if shaper.dropped > dropped:
+                engine.note_own_drops(now)
         if packets:
             self.output.send(packets, now)
         event = engine.next_event()

@@ -113,7 +113,7 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
     yield _gauge("copytool_unreachable_targets", "Targets without a next hop.", len(status["send"]["unreachable"]))
     yield _gauge("copytool_imbalances", "Sums that do not add up; a defect.", len(status["imbalance"]))
     yield _counter("copytool_cpu_seconds", "Processor time of copy.", status["cpu_s"])
-    yield _counter("copytool_sent_bytes", "Octets of the IP packets sent to targets.", mirror["bytes_sent"])
+    yield _counter("copytool_sent_bytes", "Octets of IP packets for targets.", mirror["bytes_sent"])
     yield from _budgets(status["budgets"])
 
 

@@ -10,13 +10,16 @@ from collections import deque
 
 from ..mirror.emitter import Outgoing
 
-__all__ = ["Shaper"]
+__all__ = ["MAX_WAITING", "Shaper"]
 
 BURST_S = 0.25
 """A rate may be exceeded by what it allows in this time."""
 
 LATENCY_S = 0.2
 """What waits is at most what the rate allows in this time."""
+
+MAX_WAITING = 65_536
+"""Packets without payload that wait; with more, nobody may ask the engine for others."""
 
 _LEAST_BYTES = 1 << 16  # a burst is one packet of up to so many octets
 _NEVER = float("inf")
@@ -26,6 +29,7 @@ class Shaper:
     """A queue that lets so many bits of IP packets pass in a second. dropped: packets that found no place in it.
 
     Packets without payload always find one: they are small, and an RST that gets lost leaves the target with a session.
+    So many of them may wait that is_full() has to be asked; they take nothing from the place for the others.
     """
 
     def __init__(self, bits_per_s: float, now: float) -> None:
@@ -35,8 +39,12 @@ class Shaper:
         self._most_waiting = max(self._rate * LATENCY_S, _LEAST_BYTES)
         self._tokens = self._most_tokens
         self._filled_at = now
-        self._queue: deque[tuple[Outgoing, int]] = deque()
+        self._queue: deque[tuple[Outgoing, int, int]] = deque()
         self._waiting = 0
+
+    def is_full(self) -> bool:
+        """Return whether no more should be passed on until something has been sent."""
+        return len(self._queue) >= MAX_WAITING
 
     def pass_on(self, packets: list[Outgoing], now: float) -> list[Outgoing]:
         """Take packets in; return those that may be sent now, older ones first."""
@@ -44,8 +52,8 @@ class Shaper:
         self._filled_at = now
         passing = []
         while self._queue and self._tokens > 0:
-            outgoing, octets = self._queue.popleft()
-            self._waiting -= octets
+            outgoing, octets, waiting = self._queue.popleft()
+            self._waiting -= waiting
             self._tokens -= octets
             passing.append(outgoing)
         for outgoing in packets:
@@ -53,10 +61,12 @@ class Shaper:
             if self._tokens > 0:
                 self._tokens -= octets
                 passing.append(outgoing)
-            elif self._waiting + octets > self._most_waiting and octets > headers:
+            elif octets == headers:
+                self._queue.append((outgoing, octets, 0))
+            elif self._waiting + octets > self._most_waiting:
                 self.dropped += 1
             else:
-                self._queue.append((outgoing, octets))
+                self._queue.append((outgoing, octets, octets))
                 self._waiting += octets
         return passing
 
@@ -68,7 +78,7 @@ class Shaper:
 
     def drain(self) -> list[Outgoing]:
         """Return all that waits: it is the end."""
-        waiting = [outgoing for outgoing, _ in self._queue]
+        waiting = [outgoing for outgoing, _, _ in self._queue]
         self._queue.clear()
         self._waiting = 0
         return waiting

@@ -82,7 +82,7 @@ class Steering:
         share = admission.share if rises and now < self._rises_from else self._share
         if ratio * share < admission.admitted_percent():
             self._lowered_at = now
-        if ratio * share > admission.admitted_percent() and self._is_widened:
+        if ratio * share > admission.admitted_percent() and self._is_widened and now >= self._rises_from:
             self._is_widened = False
             self._engine.forget_left_out()
         if ratio != admission.ratio_percent:

@@ -46,8 +46,13 @@ _NOTHING, _EVERYTHING = 0.002, 0.99  # shares that count as none and all
 ENOUGH, SCARCE, FULL = 0.8, 0.9, 0.95
 """Parts of the memory: sessions may be as many as ever, no more than now, and fewer if still more memory is used."""
 
+_SMALL = 0.05
+"""Of a share below this a little more is tried as soon as use is below GOAL: what is declined may cost all the rest."""
+
 _STEP = 0.005
 _END_PART = 0.05
+_SETTLE_S = 1.5  # what ended sessions had is given back once a second
+_HOLD_S = 10.0  # memory that has not grown for so long may do for more sessions
 
 
 class Action(Enum):
@@ -76,6 +81,7 @@ class RateBudget:
         self._totals: deque[tuple[float, float]] = deque()
         self._settled_at = -NEVER
         self._over_since = NEVER
+        self._ended_at = -NEVER
         self._raised_at = -NEVER
         self._raise_after_s = RAISE_S
 
@@ -93,7 +99,7 @@ class RateBudget:
         totals = self._totals
         now, total = totals[-1]
         since, before = max((known for known in totals if known[0] <= when), default=totals[0])
-        return (total - before) / (now - since)
+        return (total - before) / (now - since) if now > since else 0.0
 
     def decide(self, now: float, share: float, is_any_outside: bool, is_too_wide: bool) -> Action:
         """Return what to do now; `self.share` is changed already if it is LOWER or RAISE.
@@ -102,15 +108,19 @@ class RateBudget:
         whether the kernel shows the data of more.
         """
         if self.used <= self.limit:
-            self._over_since = NEVER
+            if self._mean_since(now - RAISE_S) <= self.limit:  # use goes up and down
+                self._over_since = NEVER
             return self._decide_to_raise(now)
         self._over_since = min(self._over_since, now)
         if now < self._settled_at:
             return Action.NONE
         if is_any_outside:
-            return Action.END if now >= self._over_since + GRACE_S else Action.NONE
-        if not is_too_wide and not share:
-            return Action.NONE  # what is used is not for sessions
+            if now < self._over_since + GRACE_S:
+                return Action.NONE
+            self._ended_at = now
+            return Action.END
+        if now < self._ended_at + self._window_s or (not is_too_wide and not share):
+            return Action.NONE  # the sessions that ended still count, or what is used is not for sessions
         self._settled_at = now + self._window_s
         if is_too_wide:
             return Action.NARROW
@@ -125,7 +135,8 @@ class RateBudget:
         if self.share >= 1 or now < max(self._settled_at, self._raised_at) + RAISE_S:
             return Action.NONE
         used = self._mean_since(now - RAISE_S) / self.limit
-        if used >= LOW or (used >= IDLE and now < self._raised_at + self._raise_after_s):
+        enough = GOAL if self.share < _SMALL else LOW
+        if used >= enough or (used >= IDLE and now < self._raised_at + self._raise_after_s):
             return Action.NONE
         self._raised_at = now
         self._raise_after_s = max(self._raise_after_s / 2, RAISE_S)
@@ -149,6 +160,8 @@ class MemoryBudget:
         self._max_sessions = max_sessions
         self._peak = SCARCE * limit
         self._settled_at = 0.0
+        self._peaked_at = 0.0
+        self._ended_at = -NEVER
 
     def is_scarce(self) -> bool:
         """Return whether memory that was freed should be given back now."""
@@ -162,10 +175,15 @@ class MemoryBudget:
             self._peak = SCARCE * limit
             self._grow(now)
             return 0
-        if resident <= self._peak and resident <= limit:
+        if resident <= self._peak and (resident <= limit or now < self._ended_at + _SETTLE_S):
+            if resident <= FULL * limit and now >= self._peaked_at + _HOLD_S:
+                self._grow(now)
             return 0
         self._peak = max(self._peak, resident + _STEP * limit)
+        self._peaked_at = now
         count = ceil(sessions * _END_PART) if resident > FULL * limit else 0
+        if count:
+            self._ended_at = now
         self.session_cap = min(self.session_cap, sessions - count)
         return count
 

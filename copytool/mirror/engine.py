@@ -150,6 +150,10 @@ class Engine:
         """
         self._targets.set_host(local_addresses, path_mtu, now)
 
+    def note_own_drops(self, now: float) -> None:
+        """Say that packets were not sent because of a limit of this host: that they vanish says nothing of the path."""
+        self._targets.note_own_drops(now)
+
     def note_drops(self, now: float) -> None:
         """Say that the kernel has dropped packets that should have been captured."""
         self._drops_at = now
@@ -471,5 +475,6 @@ class Engine:
         if (target, target_port) in self._targets and len(self._outbox) < _MAX_WAITING:
             packet = build.build_packet(record.key, record.ack, 0, RST, 0, b"", b"", 0)
             self._outbox.append((packet, 0))
+            self.counters.sender.packets += 1
             self.counters.sender.resets += 1
             self.counters.sender.octets += len(packet)

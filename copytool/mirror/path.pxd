@@ -12,9 +12,11 @@ cdef class PathLimit:
     cdef Py_ssize_t _learnt
     cdef double _learnt_until
     cdef double _suspected_at
+    cdef double _dropped_at
     cdef public Py_ssize_t payload_bytes
 
     cpdef set_route(self, Py_ssize_t mtu_bytes, double now)
+    cpdef note_own_drops(self, double now)
     cpdef Py_ssize_t smaller(self, Py_ssize_t payload_bytes) except -1
     cpdef suspect(self, Py_ssize_t payload_bytes, double failing_since, double now)
 

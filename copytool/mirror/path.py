@@ -21,7 +21,15 @@ _CLOCK_S = 0.001
 class PathLimit:
     """The payload limit towards one target address; `header_bytes` are those of IP and TCP without options."""
 
-    __slots__ = ("_configured", "_header_bytes", "_learnt", "_learnt_until", "_suspected_at", "payload_bytes")
+    __slots__ = (
+        "_configured",
+        "_dropped_at",
+        "_header_bytes",
+        "_learnt",
+        "_learnt_until",
+        "_suspected_at",
+        "payload_bytes",
+    )
 
     def __init__(self, header_bytes: int, configured_mtu_bytes: int) -> None:
         self._header_bytes = header_bytes
@@ -29,6 +37,7 @@ class PathLimit:
         self._learnt = 0
         self._learnt_until = 0.0
         self._suspected_at = float("-inf")
+        self._dropped_at = float("-inf")
         self.payload_bytes = self._configured
 
     def set_route(self, mtu_bytes: int, now: float) -> None:
@@ -37,6 +46,10 @@ class PathLimit:
         if self._learnt and now >= self._learnt_until:
             self._learnt = 0
         self.payload_bytes = min(limit, self._learnt) if self._learnt else limit
+
+    def note_own_drops(self, now: float) -> None:
+        """Packets of whatever size were not sent by this host."""
+        self._dropped_at = now
 
     def smaller(self, payload_bytes: int) -> int:
         """Return the next smaller payload worth trying, or `payload_bytes` if there is none."""
@@ -47,7 +60,7 @@ class PathLimit:
 
     def suspect(self, payload_bytes: int, failing_since: float, now: float) -> None:
         """Packets with more payload, sent from `failing_since` on, vanished, and with this much they arrive."""
-        if failing_since < self._suspected_at - _CLOCK_S:
+        if failing_since < self._suspected_at - _CLOCK_S or failing_since <= self._dropped_at:
             return
         suspected_at, self._suspected_at = self._suspected_at, now
         if failing_since <= suspected_at + _SUSPECT_S:

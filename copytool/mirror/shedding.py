@@ -33,9 +33,10 @@ class Shedder:
         self._outside = []
 
     def is_any_outside(self) -> bool:
-        """Return whether one of those that were found is still mirrored."""
+        """Return whether one of those that were found is still mirrored, and outside: the ratio may have risen."""
         outside = self._outside
-        while outside and not outside[-1].is_mirrored():
+        leaves_out = self._engine.admission.reason_to_leave_out
+        while outside and not (outside[-1].is_mirrored() and leaves_out(outside[-1].flow)):
             outside.pop()
         return bool(outside)
 

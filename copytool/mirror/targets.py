@@ -37,6 +37,11 @@ class Targets:
         for address, mtu_bytes in path_mtu.items():
             self.paths[address].set_route(mtu_bytes, now)
 
+    def note_own_drops(self, now: float) -> None:
+        """Say that this host did not send packets that it should have."""
+        for path in self.paths.values():
+            path.note_own_drops(now)
+
     def find(self, online: bytes, port: int) -> tuple[bytes, int] | None:
         """Return the target for what is sent to an online service, None if it is not mirrored."""
         target = self._map.get((online, port))

@@ -71,12 +71,12 @@ def test_processor_time(caplog: pytest.LogCaptureFixture) -> None:
     outside = next(port for port in range(50000, 60000) if not Sampler(99).chooses(CLIENT, port))
     scene.client(port=outside).opens()
     assert scene.outcomes() == {"active": 100, "shed_cpu": 1}
-    budgeted.passes(10)
+    budgeted.passes(20)
     active = scene.outcomes()["active"]
     assert 10 <= active <= 20
     assert budgeted.status("cpu") == {"unit": "percent", "limit": 20, "used": active, "shed": 101 - active}
     steering = budgeted.steering.status()
-    assert steering["captured_percent"] == pytest.approx(steering["admitted_percent"], abs=0.01)
+    assert steering["admitted_percent"] <= steering["captured_percent"] + 0.01 <= 1.2 * steering["admitted_percent"]
     assert "of --cpu-limit is used: mirroring" in caplog.text
     assert budgeted.saves[-1]
     budgeted.cpu = lambda sessions: 0.0

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from copytool.io.shaper import BURST_S, LATENCY_S, Shaper
+from copytool.io.shaper import BURST_S, LATENCY_S, MAX_WAITING, Shaper
 from copytool.mirror.emitter import Outgoing
 from copytool.wire.build import build_packet
 from copytool.wire.flow import flow_key
@@ -69,6 +69,21 @@ def test_timers() -> None:
     assert shaper.pass_on([], due - 0.01) == []
     assert shaper.next_timer() == pytest.approx(due)
     assert shaper.pass_on([], due + 0.001) == [third]
+
+
+def test_resets_take_nothing_from_the_place_for_data() -> None:
+    """However many wait, what has payload finds as much place as without them; and there is an end to it."""
+    shaper = Shaper(RATE, 0.0)
+    resets = [packet(number, 0, RST) for number in range(MAX_WAITING)]
+    shaper.pass_on([packet(1, 60_000) for _ in range(6)], 0.0)
+    shaper.pass_on(resets[:-1], 0.0)
+    assert not shaper.is_full()
+    shaper.pass_on([packet(7, 1000), packet(8, 1000)], 0.0)
+    assert shaper.dropped == 0 and shaper.is_full()
+    assert shaper.next_timer() < 1
+    while shaper.is_full():
+        shaper.pass_on([], shaper.next_timer())
+    assert number_of(shaper.drain()[-1]) == 8
 
 
 def test_packets_without_payload_are_never_dropped() -> None:

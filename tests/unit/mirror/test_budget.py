@@ -198,6 +198,50 @@ def test_another_budgets_share_is_lowered_from() -> None:
     assert budget.share == pytest.approx(0.4 * 0.45)
 
 
+def test_use_that_goes_up_and_down_is_still_too_much() -> None:
+    """One moment below the limit does not spare the sessions outside, as long as the mean is above it."""
+    budget = RateBudget(LIMIT, "shed_cpu", 0.5)
+    actions = []
+    total = 0.0
+    for tick in range(100):
+        now = tick * TICK_S
+        total += TICK_S * LIMIT * (1.8 if tick % 20 < 9 else 0.95)
+        budget.note(total, now)
+        actions.append(budget.decide(now, 0.5, True, False))
+    assert Action.END in actions
+
+
+def test_what_ended_has_to_show_first() -> None:
+    """After the last session outside has ended the average still holds them: nothing more is done meanwhile."""
+    budget = RateBudget(LIMIT, "shed_cpu", 1.0)
+    total = 0.0
+    for tick in range(31):
+        now = tick * TICK_S
+        total += TICK_S * LIMIT * 4
+        budget.note(total, now)
+        action = budget.decide(now, 0.5, True, False)
+    assert action is Action.END
+    for tick in range(31, 40):
+        now = tick * TICK_S
+        total += TICK_S * LIMIT * 0.9
+        budget.note(total, now)
+        assert budget.decide(now, 0.5, False, False) is Action.NONE
+
+
+def test_nothing_is_not_for_ever() -> None:
+    """When declining takes most of the limit, a little is tried again all the same."""
+    budget = RateBudget(LIMIT, "shed_cpu", 0.5)
+    budget.share = 0.0
+    total = 0.0
+    for tick in range(100):
+        now = tick * TICK_S
+        total += TICK_S * LIMIT * 0.85
+        budget.note(total, now)
+        if budget.decide(now, budget.share, False, False) is Action.RAISE:
+            break
+    assert budget.share == 0.02
+
+
 # -- memory -------------------------------------------------------------------------------------------------
 
 MEMORY = 1_000_000
@@ -224,15 +268,17 @@ def test_sessions_stay_as_many_as_they_were_when_memory_became_scarce() -> None:
 
 
 def test_the_oldest_end_while_memory_grows() -> None:
-    """Five per cent at a time, and only while more is used than before, or than the limit."""
+    """Five per cent at a time, and only while more is used than before, or than the limit once that could show."""
     budget = MemoryBudget(MEMORY, 500)
     assert budget.decide(960_000, 100, 0.0) == 5
     assert budget.session_cap == 95
     assert budget.decide(960_000, 95, 0.1) == 0
     assert budget.decide(970_000, 95, 0.2) == 5
     assert budget.decide(1_001_000, 90, 0.3) == 5
-    assert budget.decide(1_001_000, 85, 0.4) == 5
-    assert budget.decide(990_000, 80, 0.5) == 0
+    for tick in range(4, 18):
+        assert budget.decide(1_001_000, 85, tick * TICK_S) == 0
+    assert budget.decide(1_001_000, 85, 1.8) == 5
+    assert budget.decide(990_000, 80, 1.9) == 0
     assert budget.session_cap == 80
 
 
@@ -245,6 +291,22 @@ def test_room_for_sessions_comes_back_with_the_memory() -> None:
     assert budget.session_cap == 100
     budget.decide(700_000, 50, 10.0)
     assert budget.session_cap == 500
+
+
+def test_a_quiet_moment_does_not_close_the_door() -> None:
+    """Memory that stays resident makes it scarce while hardly anything is open: more are let in after a while."""
+    budget = MemoryBudget(MEMORY, 500)
+    budget.decide(890_000, 3, 0.0)
+    budget.decide(910_000, 3, 0.1)
+    assert budget.session_cap == 3
+    for tick in range(2, 600):
+        budget.decide(910_000, budget.session_cap, tick * TICK_S)
+    assert 40 < budget.session_cap < 60
+    budget.decide(920_000, budget.session_cap, 60.0)
+    assert budget.session_cap < 60
+    for tick in range(600, 1200):
+        budget.decide(960_000, 30, tick * TICK_S)
+    assert budget.session_cap <= 60
 
 
 def test_a_model_of_memory_that_never_comes_back() -> None:

@@ -35,6 +35,18 @@ def test_what_happens_once_may_be_an_outage() -> None:
     assert path.payload_bytes == 1240
 
 
+def test_what_this_host_did_not_send_says_nothing() -> None:
+    """Packets fell victim to a limit of its own while these failed; later ones count again."""
+    path = PathLimit(40, 1500)
+    path.note_own_drops(20.5)
+    for number in range(5):
+        path.suspect(1240, 15.0 + number, 21.0 + number)
+    assert path.payload_bytes == 1460
+    path.suspect(1240, 26.0, 27.0)
+    path.suspect(1240, 28.0, 29.0)
+    assert path.payload_bytes == 1240
+
+
 def test_sessions_that_fail_at_the_same_time_do_not_hide_it() -> None:
     """An upload begins every 50 ms, and the smaller form of each one's first segment arrives after 650 ms."""
     path = PathLimit(40, 1500)

@@ -156,6 +156,19 @@ def test_the_size_that_arrives_is_learnt_for_the_target() -> None:
     assert scene.outcomes() == {"active": 3}
 
 
+def test_what_this_host_keeps_back_teaches_no_size() -> None:
+    """Packets that a bandwidth limit of this host has swallowed say nothing about the path."""
+    scene = Scene()
+    target = flow(scene, 6000, mss=1460)
+    for acked in (1360, 2720, 4080):
+        sizes_until_answer(scene, 1.0)
+        scene.engine.note_own_drops(scene.now)
+        target.acks(acked)
+    scene.sent()
+    flow_on(scene, 40001, 3000)
+    assert [size for _, size in payloads(scene.sent())] == [1460, 1460, 80]
+
+
 def test_an_outage_of_the_link_teaches_no_size() -> None:
     """Time-outs while nothing can be heard say nothing about the path."""
     scene = Scene(data_retries=20)
