@@ -30,6 +30,7 @@ __all__ = [
 
 _MAPPING = re.compile(r"(?:(?P<online>.+):)?(?P<port>\d+)-(?P<target>.+):(?P<target_port>\d+)")
 _ENDPOINT = re.compile(r"(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?")
+_ANY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _MAX_INTERFACE = 15  # IFNAMSIZ without the final NUL
 _MAX_WORKERS = 16  # the kernel shows each packet that this host receives to each of them
 
@@ -162,13 +163,14 @@ def parse_networks(text: str) -> list[Network]:
 
 
 def parse_peers(text: str) -> dict[str, list[Network]]:
-    """Parse `name=network,...`; a name may come several times."""
+    """Parse `name=network,...`; a name may come several times, and nothing means that nobody may have any."""
     given: dict[str, list[Network]] = {}
-    for item in _items(text):
+    for item in _items(text) if text.strip() else []:
         name, equals, network = item.partition("=")
         if not name or not equals:
             raise ConfigError(f"{item!r} is not name=network, like online=192.168.60.0/24")
-        given.setdefault(name, []).append(_client_network(network))
+        any_network = [one for one in _ANY if network == str(one)]  # of a copy that keeps its clients' addresses
+        given.setdefault(name, []).append(any_network[0] if any_network else _client_network(network))
     return {name: _collapsed(networks) for name, networks in given.items()}
 
 

@@ -29,7 +29,7 @@ _NEVER = float("inf")
 _MSS = {4: 1460, 16: 1440}
 _WINDOW = 65535
 _WINDOW_SCALE = 7
-# A range that hosts do not choose clients' ports from by themselves, so that no new session takes it meanwhile.
+# A range that hosts do not choose clients' ports from by themselves: hardly a new session takes one meanwhile.
 _FIRST_PORT, _PORTS = 1024, 7168
 _MAX_TRIES = 64
 

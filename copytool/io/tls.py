@@ -16,10 +16,10 @@ __all__ = ["TlsIdentity", "tls_reason"]
 
 _log = logging.getLogger(__name__)
 
-_PLAIN_PEER = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNSUPPORTED_PROTOCOL", "PACKET_LENGTH_TOO_LONG")
+_PLAIN_PEER = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
 _OTHERS_MAY_READ = 0o007
 
-Stamp = tuple[tuple[int, int, int], ...]
+Stamp = tuple[tuple[int, int, int, int], ...]
 
 
 class TlsIdentity:
@@ -59,14 +59,14 @@ class TlsIdentity:
         }
 
     def _look(self) -> Stamp:
-        """Return what changes when a file is replaced; a file that is not there has nothing."""
+        """Return what changes when a file is replaced, or its mode; a file that is not there has nothing."""
         stamps = []
         for path in (self._files.certificate, self._files.key, self._files.authority):
             try:
                 status = path.stat()
             except OSError:
                 continue
-            stamps.append((status.st_mtime_ns, status.st_ino, status.st_size))
+            stamps.append((status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
         return tuple(stamps)
 
     def _load(self) -> tuple[Certificate, ssl.SSLContext]:

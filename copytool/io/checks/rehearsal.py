@@ -22,7 +22,7 @@ from ..tls import TlsIdentity
 
 __all__ = ["Rehearsal", "rehearse"]
 
-_LINK_S = 5.5
+_LINK_S = 6.5  # longer than either end waits for a greeting
 _SETTLE_S = 1.5
 _POLL_S = 0.02
 _NEVER = float("inf")

@@ -46,8 +46,7 @@ def copytool_toml_value(value: Any) -> str:
 
 def copytool_peer(peer: dict[str, Any]) -> list[str]:
     """The items of intercept's option `peers` for a copy (key) and its client networks (value: one, or a list)."""
-    networks = peer["value"] if isinstance(peer["value"], list | tuple) else [peer["value"]]
-    return [f"{peer['key']}={network}" for network in networks]
+    return [f"{peer['key']}={network}" for network in _items(peer["value"])]
 
 
 def copytool_far_ends(config: dict[str, Any]) -> list[str]:

@@ -112,7 +112,8 @@ def main() -> None:
         pem = authority.issue(*wanted) if reason and not module.check_mode else ""
     except (OSError, ValueError) as error:
         module.fail_json(msg=f"the certificate authority in {given['authority_dir']}: {error}")
-    module.exit_json(changed=bool(reason), reason=reason, authority=authority.bundle, pem=pem)
+    will_change = bool(reason) or not authority.lasts()  # the latter in check mode only
+    module.exit_json(changed=will_change, reason=reason, authority=authority.bundle, pem=pem)
 
 
 if __name__ == "__main__":

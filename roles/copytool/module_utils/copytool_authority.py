@@ -105,8 +105,8 @@ class Authority:
             usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
         except (ValueError, x509.ExtensionNotFound):
             return "there is none" if not pem.strip() else "it is no certificate for this"
-        if not any(_has_issued(authority, certificate) for authority in self.certificates[:1]):
-            return "it is from another authority, or an older one"
+        if not any(_has_issued(authority, certificate) for authority in self.certificates):
+            return "it is from another authority"
         if certificate.subject != _name(name):
             return f"it is not made out to {name}"
         if USAGES[usage] not in usages:

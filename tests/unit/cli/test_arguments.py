@@ -164,6 +164,16 @@ def test_which_networks_a_copy_may_have() -> None:
     }
 
 
+def test_nobody_may_have_any_network(tmp_path: Path) -> None:
+    """An empty list, which is not the same as none; and all addresses for a copy that keeps its clients'."""
+    config = tmp_path / "intercept.toml"
+    config.write_text('[intercept]\ninterface = "lo"\nfilter = "tcp"\ntls_cert = "/a"\ntls_ca = "/b"\npeers = []\n')
+    assert intercept_settings(parse_arguments(["intercept", "-C", str(config)])[1]).peers == {}
+    config.write_text(config.read_text().replace("[]", '["a=0.0.0.0/0", "a=::/0"]'))
+    settings = intercept_settings(parse_arguments(["intercept", "-C", str(config)])[1])
+    assert settings.peers == {"a": [ip_network("0.0.0.0/0"), ip_network("::/0")]}
+
+
 def test_relative_paths_are_where_the_command_was_given() -> None:
     """-d changes the directory later; that must not move the files."""
     values = parse_arguments([*INTERCEPT, "-P", "pid", "-l", "./log", "--control-socket", "run/x.sock"])[1]

@@ -39,6 +39,19 @@ def test_a_damaged_new_certificate_is_not_taken(link: TlsLink, caplog: pytest.Lo
     assert len(logged) == 1 and "damaged" in logged[0]
 
 
+def test_a_mode_that_was_put_right_is_noticed(link: TlsLink, caplog: pytest.LogCaptureFixture) -> None:
+    """A new file that everybody may read is not taken; after chmod it is, without a restart."""
+    caplog.set_level("INFO")
+    identity = TlsIdentity(link.server_files, is_server=True)
+    link.authority.issue("assistant", "server")
+    link.server_files.key.chmod(0o644)
+    identity.status()
+    link.server_files.key.chmod(0o600)
+    identity.status()
+    said = [record.message for record in caplog.records]
+    assert len(said) == 2 and "chmod 600 it" in said[0] and said[1].startswith("new certificate")
+
+
 def test_status_tells_how_long_it_is_valid(link: TlsLink) -> None:
     """Days are whole ones that are left; an end in the past is negative."""
     status = TlsIdentity(link.client_files, is_server=False).status()

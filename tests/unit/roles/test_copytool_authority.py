@@ -78,7 +78,8 @@ def test_it_is_replaced_before_what_it_issues_would_outlast_it(tmp_path: Path) -
     assert authority(tmp_path, NOW + 3000 * DAY).bundle == old.bundle
     late = authority(tmp_path, NOW + 3300 * DAY)
     assert late.bundle != old.bundle and late.bundle.endswith(old.bundle)
-    assert late.objection(pem, "online", "client", [], 60) == "it is from another authority, or an older one"
+    assert late.objection(pem, "online", "client", [], -3000) == ""
+    assert authority(tmp_path / "other").objection(pem, "online", "client", [], 60) == "it is from another authority"
     issued = certificate_in(late.issue("online", "client", []))
     issued.verify_directly_issued_by(late.certificates[0])
     assert issued.not_valid_after_utc < late.certificates[0].not_valid_after_utc
