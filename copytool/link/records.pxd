@@ -31,7 +31,7 @@ cdef class ResponseRecord:
     @cython.locals(key=bytes, half=Py_ssize_t)
     cpdef begin(self, Segment segment)
 
-    @cython.locals(flags=int, length="long long", end="unsigned int")
+    @cython.locals(flags=int, length="long long", end="unsigned int", has_octets=bint)
     cpdef merge(self, Segment segment)
 
     @cython.locals(newer="long long")

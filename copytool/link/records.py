@@ -94,6 +94,12 @@ class ResponseRecord:
             return
         length = segment.payload_len + (flags & _FIN) + ((flags & _SYN) >> 1)
         end = serial.seq_add(segment.seq, length)
+        has_octets = self.data_segments > 0 or self.flags & (_SYN | _FIN) != 0
+        # The number of a bare acknowledgement may be behind a FIN that was lost, which must not seem to have come.
+        if length and not has_octets:
+            self.end = serial.seq_add(self.end, -1)
+        elif has_octets and not length:
+            end = serial.seq_add(end, -1)
         if serial.seq_diff(end, self.end) > 0:
             self.end = end
         if flags & _SYN:

@@ -74,7 +74,8 @@ def test_settings_that_would_hit_production_are_refused(network: Network, line: 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_dry_run_sends_nothing(network: Network, workers: int) -> None:
-    """Every connection is counted as one that would be mirrored, with its octets; target and assistant hear nothing."""
+    """Every connection is counted as one that would be mirrored, with its octets, also those that its client has sent
+    twice; target and assistant hear nothing."""
     network.online.start(*network.online.copytool(f"{COPY} --dry-run --workers {workers}"))
     wait_until(network.online.status, "copy answers")
     taps = {name: Tap(network.hosts[name].namespace, "ens18", "tcp or udp") for name in ("target", "assistant")}
@@ -84,7 +85,7 @@ def test_dry_run_sends_nothing(network: Network, workers: int) -> None:
 
     def counted() -> bool:
         status = network.online.status()
-        return status["sessions"]["outcomes"]["dry_run"] == 60 and status["bytes"]["ignored"]["dry_run"] == octets
+        return status["sessions"]["outcomes"]["dry_run"] == 60 and status["bytes"]["ignored"]["dry_run"] >= octets
 
     wait_until(counted, "all is counted")
     status = network.online.status()

@@ -90,7 +90,10 @@ def test_any_order_gives_the_newest_state(irs: int, iss: int, parts: list[tuple[
     order.shuffle(segments)
     record = merged(*segments)
     newest = max(ack for _, _, ack in parts)
-    assert record.end == (irs + max(start + size for start, size, _ in parts)) & SEQ_MASK
+    ends = [start + size for start, size, _ in parts if size]
+    bare = [start for start, size, _ in parts if not size]
+    end = max([*ends, *(number - 1 for number in bare)] if ends else bare)
+    assert record.end == (irs + end) & SEQ_MASK
     assert record.ack == (iss + newest) & SEQ_MASK
     assert record.window == newest & 0xFFFF
     assert record.data_segments == sum(1 for _, size, _ in parts if size)
@@ -111,6 +114,16 @@ def test_syn_counts_one_octet_and_fin_another() -> None:
     """The end is behind SYN and FIN."""
     assert merged(segment(10, 1, SYN | ACK)).end == 11
     assert merged(segment(10, 1, ACK | FIN, 5)).end == 16
+
+
+@pytest.mark.parametrize("late", [segment(1001, 50, size=10), segment(1001, 50, size=999)])
+def test_a_fin_that_was_lost_has_not_come(late: Segment) -> None:
+    """The number of a bare acknowledgement is behind it; whatever came with it in one record, the octet is not there."""
+    behind_fin = segment(2001 + 1, 50)
+    for record in (merged(late, behind_fin), merged(behind_fin, late)):
+        assert record.end == 2001
+    assert merged(late, behind_fin, segment(2001, 50, ACK | FIN)).end == 2002
+    assert merged(behind_fin).end == 2002, "nothing else says so; the receiver knows what that means"
 
 
 def test_duplicates_are_counted() -> None:
