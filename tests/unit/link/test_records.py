@@ -118,7 +118,7 @@ def test_syn_counts_one_octet_and_fin_another() -> None:
 
 @pytest.mark.parametrize("late", [segment(1001, 50, size=10), segment(1001, 50, size=999)])
 def test_a_fin_that_was_lost_has_not_come(late: Segment) -> None:
-    """The number of a bare acknowledgement is behind it; whatever came with it in one record, the octet is not there."""
+    """The number of a bare acknowledgement is behind it: whatever came in one record with it, that octet did not."""
     behind_fin = segment(2001 + 1, 50)
     for record in (merged(late, behind_fin), merged(behind_fin, late)):
         assert record.end == 2001
