@@ -37,8 +37,8 @@ RAISE_S, MAX_RAISE_S = 3.0, 48.0
 a step that turned out to be one too many, half as long after one that did not."""
 
 GOAL, LOW, IDLE = 0.9, 0.75, 0.4
-"""Parts of a limit: what a lower share aims at, below which the share rises, and below which it rises without delay: twice
-as much would still be below the limit."""
+"""Parts of a limit: what a lower share aims at, below which the share rises, and below which it rises without delay:
+twice as much would still be below the limit."""
 
 _MAX_RAISE, _MIN_RAISE = 2.0, 0.02
 _MAX_CUT = 0.1
