@@ -47,8 +47,9 @@ _NOTHING, _EVERYTHING = 0.002, 0.99  # shares that count as none and all
 ENOUGH, SCARCE, FULL = 0.8, 0.9, 0.95
 """Parts of the memory: sessions may be as many as ever, no more than now, and fewer if still more memory is used."""
 
-_SMALL = 0.05
-"""Of a share below this a little more is tried as soon as use is below GOAL: what is declined may cost all the rest."""
+_SMALL, _MAX_TRIAL_S = 0.05, 12.0
+"""Of a share below this a little more is tried as soon as use is below GOAL, and again after so long at most: what is
+declined may cost all the rest, and one that is one too many costs little."""
 
 _STEP = 0.005
 _END_PART = 0.05
@@ -126,7 +127,8 @@ class RateBudget:
         if is_too_wide:
             return Action.NARROW
         if now < self._raised_at + 2 * self._raise_after_s:
-            self._raise_after_s = min(2 * self._raise_after_s, MAX_RAISE_S)
+            longest_s = MAX_RAISE_S if share >= _SMALL else _MAX_TRIAL_S
+            self._raise_after_s = min(2 * self._raise_after_s, longest_s)
         self.share = share * max(GOAL * self.limit / self.used, _MAX_CUT)
         if self.share < _NOTHING:
             self.share = 0.0
