@@ -47,10 +47,6 @@ _NOTHING, _EVERYTHING = 0.002, 0.99  # shares that count as none and all
 ENOUGH, SCARCE, FULL = 0.8, 0.9, 0.95
 """Parts of the memory: sessions may be as many as ever, no more than now, and fewer if still more memory is used."""
 
-_SMALL, _MAX_TRIAL_S = 0.05, 12.0
-"""Of a share below this a little more is tried as soon as use is below GOAL, and again after so long at most: what is
-declined may cost all the rest, and one that is one too many costs little."""
-
 _STEP = 0.005
 _END_PART = 0.05
 _SETTLE_S = 1.5  # what ended sessions had is given back once a second
@@ -127,8 +123,7 @@ class RateBudget:
         if is_too_wide:
             return Action.NARROW
         if now < self._raised_at + 2 * self._raise_after_s:
-            longest_s = MAX_RAISE_S if share >= _SMALL else _MAX_TRIAL_S
-            self._raise_after_s = min(2 * self._raise_after_s, longest_s)
+            self._raise_after_s = min(2 * self._raise_after_s, MAX_RAISE_S)
         self.share = share * max(GOAL * self.limit / self.used, _MAX_CUT)
         if self.share < _NOTHING:
             self.share = 0.0
@@ -138,8 +133,7 @@ class RateBudget:
         if self.share >= 1 or now < max(self._settled_at, self._raised_at) + RAISE_S:
             return Action.NONE
         used = self._mean_since(now - RAISE_S) / self.limit
-        enough = GOAL if self.share < _SMALL else LOW
-        if used >= enough or (used >= IDLE and now < self._raised_at + self._raise_after_s):
+        if used >= LOW or (used >= IDLE and now < self._raised_at + self._raise_after_s):
             return Action.NONE
         self._raised_at = now
         self._raise_after_s = max(self._raise_after_s / 2, RAISE_S)

@@ -228,36 +228,6 @@ def test_what_ended_has_to_show_first() -> None:
         assert budget.decide(now, 0.5, False, False) is Action.NONE
 
 
-def test_nothing_is_not_for_ever() -> None:
-    """When declining takes most of the limit, a little is tried again all the same."""
-    budget = RateBudget(LIMIT, "shed_cpu", 0.5)
-    budget.share = 0.0
-    total = 0.0
-    for tick in range(100):
-        now = tick * TICK_S
-        total += TICK_S * LIMIT * 0.85
-        budget.note(total, now)
-        if budget.decide(now, budget.share, False, False) is Action.RAISE:
-            break
-    assert budget.share == 0.02
-
-
-def test_trials_with_little_do_not_delay_what_follows() -> None:
-    """A load of which nothing fits is tried for long; when it has gone, all is mirrored within a minute and a half."""
-    budget = RateBudget(LIMIT, "shed_cpu", 1.0)
-    total, share = 0.0, 1.0
-    for tick in range(3000):
-        now = tick * TICK_S
-        is_loaded = now < 200
-        total += TICK_S * LIMIT * (0.85 + 5 * share if is_loaded else 0.6)
-        budget.note(total, now)
-        if budget.decide(now, share, False, False) in (Action.LOWER, Action.RAISE):
-            share = budget.share
-        if not is_loaded and share == 1:
-            break
-    assert 200 < now < 245
-
-
 # -- memory -------------------------------------------------------------------------------------------------
 
 MEMORY = 1_000_000
