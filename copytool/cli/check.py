@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError
 from ..io.checks.result import FAILED, OK, SKIPPED, WARNING, Result
+from ..io.control import may_exist
 from ..link.share import Network
 from .exit_status import ExitStatus
 from .option_values import add_option, read_options
@@ -88,27 +89,20 @@ def read_check(namespace: dict[str, Any]) -> dict[str, Any]:
         given = {option.key: namespace.get(option.key) for option in own}
         config = namespace.get("config")
         default = CONFIG_DIRECTORY / f"{_TABLES[role]}.toml"
-        if config is None and all(value is None for value in given.values()) and _may_exist(default):
+        if config is None and all(value is None for value in given.values()) and may_exist(default):
             config = str(default)
         options[role] = read_options(given, own, config, _TABLES[role])
     return {"json": namespace["json"], "probe": not namespace["no_probe"], "wait_s": wait_s, "options": options}
 
 
 def _configured_roles() -> list[str]:
-    found = [role for role in ("copy", "intercept") if _may_exist(CONFIG_DIRECTORY / f"{role}.toml")]
+    found = [role for role in ("copy", "intercept") if may_exist(CONFIG_DIRECTORY / f"{role}.toml")]
     if not found:
         raise ConfigError(
             f"check: nothing is configured in {CONFIG_DIRECTORY}; say `copytool check copy`, intercept or target, with"
             " the daemon's options or --config"
         )
     return found
-
-
-def _may_exist(path: Path) -> bool:
-    try:
-        return path.exists()
-    except PermissionError:
-        return True  # who reads it will say so
 
 
 def run_check(values: dict[str, Any]) -> ExitStatus:

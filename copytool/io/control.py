@@ -37,6 +37,7 @@ __all__ = [
     "decode_answer",
     "default_control_socket",
     "default_sockets",
+    "may_exist",
 ]
 
 ROLES = ("copy", "intercept")
@@ -76,14 +77,15 @@ def default_control_socket(role: str) -> Path:
 
 def default_sockets() -> dict[str, Path]:
     """Return the default control sockets that are there, or may be where this process is not allowed to look."""
-    return {role: path for role in ROLES if _may_exist(path := default_control_socket(role))}
+    return {role: path for role in ROLES if may_exist(path := default_control_socket(role))}
 
 
-def _may_exist(path: Path) -> bool:
+def may_exist(path: Path) -> bool:
+    """Return whether a path is there, or may be where this process is not allowed to look."""
     try:
         path.stat()
     except OSError as error:
-        return isinstance(error, PermissionError)  # ask_daemon() will say so
+        return isinstance(error, PermissionError)  # who opens it will say so
     return True
 
 
