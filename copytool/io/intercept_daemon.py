@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 _SNAP_BYTES = 128  # IPv4 and TCP headers at their longest need 120, IPv6 with its usual extensions less
 _STATISTICS_S = 2.0
 _FLUSH_S = 0.00025
-MAX_LINKS_OF_ONE_COPY = 20  # the workers of one may be 16, and for a moment old connections count as well
+_MAX_LINKS_OF_ONE_COPY = 20  # the workers of one may be 16, and for a moment old connections count as well
 _TAKEOVER_S = PING_INTERVAL_S + 0.5  # a copy that lives is never silent for longer
 
 
@@ -130,7 +130,7 @@ class InterceptDaemon:
                 if not any(_contains(allowed, network) for allowed in self._peers.get(name, ())):
                     return f"the certificate of {name!r} does not allow it client network {network}; see --peers"
         links = sum(other.welcomed and other.channel.peer_name == name for other in self._server.peers)
-        return f"{name!r} has {links} links already" if name and links >= MAX_LINKS_OF_ONE_COPY else ""
+        return f"{name!r} has {links} links already" if name and links >= _MAX_LINKS_OF_ONE_COPY else ""
 
     def _on_drop(self, peer: PeerConnection) -> None:
         self._collector.remove_owner(peer)

@@ -6,7 +6,10 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pyroute2.ethtool.ethtool import Ethtool
+
 from ..copy_daemon import BLOCK_BYTES
+from ..netlink import IPRoute
 from .result import Result, failed, ok, skipped
 
 __all__ = ["check_offloads"]
@@ -17,10 +20,6 @@ _SHOWN = ("rx-gro", "rx-gro-hw", "rx-lro", "rx-checksum", "rx-vlan-hw-parse")
 
 def check_offloads(names: Iterable[str]) -> Iterator[Result]:
     """Whether the largest packet that an interface may hand over fits into a block of copy's capture ring."""
-    # pyroute2 is at hand wherever copy is installed, but not on the target.
-    from pyroute2 import IPRoute
-    from pyroute2.ethtool.ethtool import Ethtool
-
     with IPRoute() as netlink, contextlib.closing(Ethtool()) as ethtool:
         links = {str(link.get_attr("IFLA_IFNAME")): link for link in netlink.get_links()}
         for name in names:

@@ -77,7 +77,6 @@ class _Parse:
 _TARGET, _MIRROR, _PORTS = bytes((192, 168, 50, 101)), bytes((192, 168, 60, 7)), (1025, 40000)
 _TARGET6, _MIRROR6 = bytes.fromhex("fd50" + "00" * 13 + "65"), bytes.fromhex("fd60" + "00" * 13 + "07")
 _CHECKED, _TAKE, _GO, _COME = 1, 2, 4, 8
-_MAX_OWNERS = 4
 
 
 class Owner:
