@@ -42,11 +42,11 @@ class StatusCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what each daemon counts, and which of them answer."""
         documents = self._ask()
-        answering = {
-            role: document
-            for role, document in documents.items()
-            if document is not None and self._makes_sense(role, document)
-        }
+        answering: dict[str, Document] = {}
+        own: dict[str, list[Metric]] = {}
+        for role, document in documents.items():
+            if document is not None and (metrics := self._metrics_of(role, document)) is not None:
+                answering[role], own[role] = document, metrics
         up = {role: role in answering for role in documents}
         yield _gauges("copytool_up", "Whether the daemon answers on its control socket.", "role", up)
         workers = answering.get("copy", {}).get("workers", [])
@@ -57,25 +57,25 @@ class StatusCollector(Collector):
         if running < len(workers):  # sums without one of them would look like counters that begin anew
             del answering["copy"]
         yield from _of_each(answering)
-        for role, document in answering.items():
-            yield from _METRICS[role](document)
+        for role in answering:
+            yield from own[role]
 
-    def _makes_sense(self, role: str, document: Document) -> bool:
-        """Return whether metrics can be made of an answer; say so once if they cannot."""
+    def _metrics_of(self, role: str, document: Document) -> list[Metric] | None:
+        """Return what only this role counts, or None if no metrics can be made of its answer; that is said once."""
         try:
             for worker in document.get("workers", []):
                 worker["state"]
-            for _ in (*_of_each({role: document}), *_METRICS[role](document)):
-                pass
+            list(_of_each({role: document}))  # made again of all answers together, where roles are labels
+            metrics = list(_METRICS[role](document))
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             if role not in self._senseless:
                 _log.warning(
                     "%s answers what makes no sense here (%s); has it the same version of copytool?", role, error
                 )
             self._senseless.add(role)
-            return False
+            return None
         self._senseless.discard(role)
-        return True
+        return metrics
 
 
 def copy_metrics(status: Document) -> Iterator[Metric]:
