@@ -74,6 +74,16 @@ def make_client(loop: EventLoop, port: int, identity: TlsIdentity | None = None)
     return client
 
 
+def fill(peer: PeerConnection, loop: EventLoop) -> None:
+    """Send records until the peer's socket takes no more."""
+    frames = 0
+    while not peer.blocked and frames < 1000:
+        peer.end.send_records(bytes(56 * 1000), loop.now())
+        peer.after_io()
+        frames += 1
+    assert peer.blocked
+
+
 def is_closed(sock: socket.socket) -> bool:
     """Return whether the other end has closed."""
     sock.setblocking(False)

@@ -14,7 +14,7 @@ from copytool.io.loop import EventLoop
 from copytool.link import connection
 from copytool.link.frames import HELLO, encode_frame, encode_json
 
-from .links import SHARE, is_closed, make_client, make_server, port_of, run_until
+from .links import SHARE, fill, is_closed, make_client, make_server, port_of, run_until
 
 
 def test_client_connects_and_reconnects(loop: EventLoop) -> None:
@@ -153,12 +153,7 @@ def test_a_peer_that_does_not_read_blocks_nobody(loop: EventLoop) -> None:
         slow.sendall(encode_json(HELLO, {"protocol": 1, "version": "x"} | SHARE.to_json()))
         run_until(loop, lambda: server.peers and server.peers[0].end.established)
         peer = server.peers[0]
-        frames = 0
-        while not peer.blocked and frames < 1000:
-            peer.end.send_records(bytes(56 * 1000), loop.now())
-            peer.after_io()
-            frames += 1
-        assert peer.blocked
+        fill(peer, loop)
         assert 0 < len(peer.end.data_to_send()) <= 56_005
     run_until(loop, lambda: not server.peers)
     server.close()

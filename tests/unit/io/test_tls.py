@@ -22,7 +22,7 @@ from copytool.io.tls import TlsIdentity
 from copytool.link import connection
 from copytool.link.frames import HELLO, MAX_FRAME, encode_frame, encode_json
 
-from .links import SHARE, TlsLink, is_closed, make_client, make_server, port_of, run_until
+from .links import SHARE, TlsLink, fill, is_closed, make_client, make_server, port_of, run_until
 
 GREETING = encode_json(HELLO, {"protocol": 1, "version": "x"} | SHARE.to_json())
 
@@ -311,12 +311,7 @@ def test_a_copy_that_never_reads(link: TlsLink, loop: EventLoop) -> None:
     thread.start()
     run_until(loop, lambda: len(link.server.peers) == 2 and all(peer.welcomed for peer in link.server.peers))
     slow = link.server.peers[1]
-    frames = 0
-    while not slow.blocked and frames < 1000:
-        slow.end.send_records(bytes(56 * 1000), loop.now())
-        slow.after_io()
-        frames += 1
-    assert slow.blocked
+    fill(slow, loop)
     assert len(slow.end.data_to_send()) <= 56_005
     done.set()
     run_until(loop, lambda: not thread.is_alive() and len(link.server.peers) == 1)
