@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from support.loading import load
 
 from .hosts import COPY, INTERCEPT, ROOT, Host, Network, wait_until
 
 COPY_OPTIONS = COPY.removeprefix("copy ")
 INTERCEPT_OPTIONS = INTERCEPT.removeprefix("intercept ")
-REPORT = ROOT / "roles/self_check/action_plugins/self_check_report.py"
 ORDER = {"failed": 0, "warning": 1, "ok": 2, "skipped": 3}
 
 
@@ -112,11 +111,7 @@ def check_all(network: Network, intercept: str = INTERCEPT_OPTIONS) -> dict[str,
 
 def verdict(found: dict[str, Found]) -> str:
     """Return the headline of playbooks/check.yml for what the hosts said."""
-    spec = importlib.util.spec_from_file_location("self_check_report", REPORT)
-    assert spec is not None and spec.loader is not None
-    report = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = report
-    spec.loader.exec_module(report)
+    report = load("self_check/action_plugins/self_check_report.py")
     documents = [{name: [found[name].document]} for name in ("online", "target", "assistant")]
     headline: str = report.headline(report.join(*documents))
     return headline

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,18 +9,10 @@ from typing import Any
 
 from copytool.io.settings import TlsFiles
 
-_MODULE = Path(__file__).parents[2] / "roles/copytool/module_utils/copytool_authority.py"
+from .loading import load
 
-
-def load_authority() -> Any:
-    """The role's module, which is in no package."""
-    name = "copytool_authority"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, _MODULE)
-        assert spec is not None and spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+authority: Any = load("copytool/module_utils/copytool_authority.py")
+"""The role's module, which is in no package."""
 
 
 class TestAuthority:
@@ -32,7 +22,7 @@ class TestAuthority:
 
     def __init__(self, directory: Path, now: datetime | None = None, days: int = 30) -> None:
         self._directory = directory
-        self._authority = load_authority().Authority(directory, days, now)
+        self._authority = authority.Authority(directory, days, now)
         self._authority.renew()
         (directory / "trusted.pem").write_text(self._authority.bundle)
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-
-from .loading import ROLES
+from support.loading import ROLES
 
 NAMES = sorted(path.name for path in ROLES.iterdir() if (path / "meta").is_dir())
 

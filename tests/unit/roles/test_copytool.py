@@ -11,8 +11,7 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from hypothesis import given
 from hypothesis import strategies as st
-
-from .loading import load
+from support.loading import load
 
 filters = load("copytool/filter_plugins/copytool.py").FilterModule().filters()
 interfaces, toml_value = filters["copytool_interfaces"], filters["copytool_toml_value"]

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from support.authority import load_authority
-
-from .loading import ROLES
+from support.authority import authority as role
+from support.loading import ROLES
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -23,7 +22,7 @@ DAY = timedelta(days=1)
 
 def authority(directory: Path, now: datetime = NOW, days: int = 397) -> Any:
     """An authority that is there."""
-    made = load_authority().Authority(directory, days, now)
+    made = role.Authority(directory, days, now)
     made.renew()
     return made
 
@@ -60,7 +59,7 @@ def test_what_it_issues_will_do(tmp_path: Path) -> None:
         (338, "it is valid for only 59 days more"),
         (400, "it is valid for only -3 days more"),
     ):
-        later = load_authority().Authority(tmp_path, 397, NOW + days * DAY)
+        later = role.Authority(tmp_path, 397, NOW + days * DAY)
         assert later.objection(pem, *wanted, 60) == objection
 
 

@@ -16,8 +16,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-
-from .loading import ROLES, load
+from support.loading import ROLES, load
 
 wheelhouse = load("copytool/library/copytool_wheelhouse.py")
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from .loading import ROLES
+from support.loading import ROLES
 
 SERVER = ROLES / "echo_server" / "files" / "echo_server.py"
 DRIVER = ROLES / "mirror_check" / "files" / "sessions.py"

@@ -6,8 +6,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-
-from .loading import load
+from support.loading import load
 
 report = load("mirror_check/action_plugins/mirror_check_report.py")
 filters = load("mirror_check/filter_plugins/mirror_check.py").FilterModule().filters()

@@ -6,8 +6,7 @@ import json
 from typing import Any
 
 import pytest
-
-from .loading import load
+from support.loading import load
 
 filters = load("mirror_route/filter_plugins/mirror_route.py").FilterModule().filters()
 plan, stand = filters["mirror_route_plan"], filters["mirror_route_stand"]

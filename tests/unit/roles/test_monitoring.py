@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client.core import Metric
+from support.loading import ROLES
 
 from copytool.io.metrics import StatusCollector
 
 from ..io.test_exporter import INTERCEPT_STATUS, copy_status
-from .loading import ROLES
 
 DOCUMENTATION = ROLES.parent / "docs/monitoring.md"
 ALERTS = ROLES / "monitoring/templates/alerts.yml.j2"

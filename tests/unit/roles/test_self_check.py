@@ -6,8 +6,7 @@ import base64
 from typing import Any
 
 import pytest
-
-from .loading import load
+from support.loading import load
 
 report = load("self_check/action_plugins/self_check_report.py")
 filters = load("self_check/filter_plugins/self_check.py").FilterModule().filters()
