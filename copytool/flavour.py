@@ -21,6 +21,7 @@ COMPILED = (
     "copytool.io.session_log",
     "copytool.link.collector",
     "copytool.link.connection",
+    "copytool.link.forwarding",
     "copytool.link.frames",
     "copytool.link.records",
     "copytool.mirror.admission",
@@ -52,6 +53,7 @@ COMPILED = (
     "copytool.wire.build",
     "copytool.wire.flow",
     "copytool.wire.segment",
+    "copytool.wire.tunnel",
 )
 """The modules that setup.py compiles; each has a .pxd beside it. This list decides, nothing is compiled by pattern."""
 

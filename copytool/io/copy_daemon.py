@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError
 from ..flavour import flavour
+from ..link.connection import CopyEnd
 from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
@@ -22,7 +23,7 @@ from .capabilities import CAP_NET_RAW, held
 from .capture_filter import CaptureFilter
 from .control import ControlServer
 from .copy_path import CopyPath
-from .link_client import InterceptClient
+from .link_client import LinkClient
 from .log_level import set_log_level
 from .loop import EventLoop
 from .memory import fit_buffers, resident_bytes
@@ -83,8 +84,9 @@ class CopyDaemon:
         )
         share = Share(settings.client_networks, targets)
         self._identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
+        make_end = partial(CopyEnd, share, __version__)
         self._links = [
-            InterceptClient(loop, address, share, __version__, self._on_records, self._on_link_change, self._identity)
+            LinkClient(loop, address, "intercept", make_end, self._on_records, self._on_link_change, self._identity)
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
         self._steering = Steering(self.engine, self._show_share, now)

@@ -16,7 +16,7 @@ from ..link.share import Network, Share
 from .bpf import compile_filter
 from .capabilities import held
 from .control import ControlServer
-from .link_server import LinkServer, PeerConnection
+from .link_server import CopyConnection, LinkServer
 from .log_level import set_log_level
 from .loop import EventLoop
 from .pace import Pace
@@ -52,7 +52,7 @@ class InterceptDaemon:
         self._peers = settings.peers
         self._identity = TlsIdentity(settings.tls, is_server=True) if settings.tls else None
         self._server = LinkServer(
-            loop, settings.bind, settings.port, self._decide, self._flush, self._on_drop, self._identity
+            loop, settings.bind, settings.port, CopyConnection, self._decide, self._flush, self._on_drop, self._identity
         )
         commands = {
             "status": lambda _request: self.status(),
@@ -89,30 +89,29 @@ class InterceptDaemon:
         for peer in self._server.peers[:]:
             self._flush(peer)
 
-    def _flush(self, peer: PeerConnection) -> None:
+    def _flush(self, peer: CopyConnection) -> None:
         """Send a peer's records unless it is slow: then they go on coalescing, which bounds them."""
-        now = self._loop.now()
         while peer.end.established and not peer.blocked:
             body = self._collector.take_records(peer)
             if not body:
                 return
-            peer.end.send_records(body, now)
+            peer.end.send_records(body)
             peer.after_io()
 
-    def _decide(self, peer: PeerConnection, now: float) -> None:
+    def _decide(self, peer: CopyConnection, now: float) -> None:
         """Accept a share unless a copy has it that is alive; one whose link went silent is replaced."""
         share = peer.share
         assert share is not None
         objection = self._objection(peer, share)
         if objection:
-            peer.end.refuse(objection, now)
+            peer.end.refuse(objection)
             return
         owner = self._collector.overlapping_owner(share)
-        if isinstance(owner, PeerConnection):
+        if isinstance(owner, CopyConnection):
             if owner.end.silent_for(now) < _TAKEOVER_S:
                 network = share.overlap(owner.share) if owner.share else None
                 reason = f"client network {network} belongs to the copy at {owner.name}; two copies need different -c"
-                peer.end.refuse(reason, now)
+                peer.end.refuse(reason)
                 return
             owner.end.close(f"silent, and replaced by the copy at {peer.name}")
             self._server.drop(owner)
@@ -122,7 +121,7 @@ class InterceptDaemon:
         _log.info("link from %s established for %s", peer.name, networks)
         self._flush(peer)
 
-    def _objection(self, peer: PeerConnection, share: Share) -> str:
+    def _objection(self, peer: CopyConnection, share: Share) -> str:
         """Return why this peer may not have a share at all, or ""."""
         name = peer.channel.peer_name
         if self._peers is not None:
@@ -132,7 +131,7 @@ class InterceptDaemon:
         links = sum(other.welcomed and other.channel.peer_name == name for other in self._server.peers)
         return f"{name!r} has {links} links already" if name and links >= _MAX_LINKS_OF_ONE_COPY else ""
 
-    def _on_drop(self, peer: PeerConnection) -> None:
+    def _on_drop(self, peer: CopyConnection) -> None:
         self._collector.remove_owner(peer)
 
     # -- from outside ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""copy's side of the link: it connects to each intercept, and keeps doing so."""
+"""The side of a link that connects, and keeps doing so: copy's to each intercept, and forward's to copy."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from ..link.connection import CopyEnd
-from ..link.share import Share
+from ..link.connection import ClientEnd
 from .channel import Channel, format_endpoint, open_channel
 from .loop import EventLoop
 from .tls import TlsIdentity, tls_reason
 
-__all__ = ["InterceptClient"]
+__all__ = ["LinkClient"]
 
 _log = logging.getLogger(__name__)
 
@@ -27,16 +26,20 @@ _REFUSED_RETRY_S = 2.0
 _REFUSALS = ("refused", "protocol error", "TLS")
 
 
-class InterceptClient:
-    """copy's side: one intercept's address, the connection to it, and the plan to connect again."""
+class LinkClient:
+    """One peer's address, the connection to it, and the plan to connect again.
+
+    peer: the daemon there, for messages. make_end(now) is called for each connection, on_bodies(bodies) with what the
+    peer has sent, on_change() when the link is established or lost. end: of the connection that there is.
+    """
 
     def __init__(
         self,
         loop: EventLoop,
         address: tuple[str, int],
-        share: Share,
-        version: str,
-        on_records: Callable[[list[bytes]], None],
+        peer: str,
+        make_end: Callable[[float], ClientEnd],
+        on_bodies: Callable[[list[bytes]], None],
         on_change: Callable[[], None],
         identity: TlsIdentity | None = None,
     ) -> None:
@@ -44,22 +47,22 @@ class InterceptClient:
         self.state = "closed"
         self.reason = "not tried yet"
         self.connects = 0
+        self.end: ClientEnd | None = None
         self._loop = loop
-        self._share = share
-        self._version = version
-        self._on_records = on_records
+        self._peer = peer
+        self._make_end = make_end
+        self._on_bodies = on_bodies
         self._on_change = on_change
         self._identity = identity
         self._socket: socket.socket | None = None
         self._channel: Channel | None = None
-        self._end: CopyEnd | None = None
         self._retry_s = _FIRST_RETRY_S
         self._is_blocked = False
         self._deadline = loop.now()
 
     @property
     def name(self) -> str:
-        """The intercept's host:port."""
+        """The peer's host:port."""
         return format_endpoint(self.address)
 
     def status(self) -> dict[str, Any]:
@@ -69,26 +72,30 @@ class InterceptClient:
             "state": self.state,
             "reason": self.reason,
             "connects": self.connects,
-            "version": self._end.peer_version if self._end else "",
+            "version": self.end.peer_version if self.end else "",
             "encrypted": self._channel is not None and self._channel.is_encrypted,
         }
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
-        if self._end is not None:
-            return self._end.next_timer()
+        if self.end is not None:
+            return self.end.next_timer()
         return self._deadline
 
     def handle_timer(self, now: float) -> None:
         """Connect when it is time to, give up an attempt that hangs, keep the link alive."""
-        if self._end is not None:
-            self._end.handle_timer(now)
+        if self.end is not None:
+            self.end.handle_timer(now)
             self._after_io(now)
         elif now >= self._deadline:
             if self._socket is None:
                 self._connect(now)
             else:
                 self._disconnect(f"no answer to connect within {_CONNECT_TIMEOUT_S:g} s", now)
+
+    def send_pending(self, now: float) -> None:
+        """Send what has been queued since."""
+        self._after_io(now)
 
     def close(self) -> None:
         """Close without a plan to come back."""
@@ -118,43 +125,46 @@ class InterceptClient:
             return
         self.state = "greeting"
         self._channel = open_channel(self._socket, self._identity, self.address[0])
-        self._end = CopyEnd(self._share, self._version, now)
+        self.end = self._make_end(now)
         self._is_blocked = False
         self._loop.watch(self._socket, selectors.EVENT_READ, self._on_ready)
         self._after_io(now)
 
     def _on_ready(self, events: int) -> None:
-        assert self._channel is not None and self._end is not None
+        assert self._channel is not None and self.end is not None
         now = self._loop.now()
         if events & selectors.EVENT_READ:
             try:
                 data = self._channel.receive()
             except OSError as error:
                 data = None
-                self._end.close(tls_reason(error))
+                self.end.close(tls_reason(error))
             if data == b"":
-                self._end.close("closed by intercept" + self._hint())
+                self.end.close(f"closed by {self._peer}{self._hint()}")
             elif data:
-                bodies = self._end.receive_data(data, now)
+                bodies = self.end.receive_data(data, now)
                 if bodies:
-                    self._on_records(bodies)
+                    self._on_bodies(bodies)
         self._after_io(now)
 
     def _hint(self) -> str:
-        """Return what to look at when intercept has closed without saying why."""
+        """Return what to look at when the peer has closed without saying why."""
         if self._identity is not None or self.state == "established":
             return ""
-        return " without a word; if it is run with --tls-cert, so must be copy"
+        return " without a word; if it is run with --tls-cert, so must be this daemon"
 
     def _after_io(self, now: float) -> None:
-        end, channel = self._end, self._channel
+        end, channel = self.end, self._channel
         if end is None or channel is None:
             return
         blocked = False
+        pending = len(end.data_to_send())
         try:
             blocked = channel.send_pending(end)
         except OSError as error:
             end.close(tls_reason(error))
+        if blocked and len(end.data_to_send()) < pending:
+            end.note_progress(now)
         if end.closed_because:
             self._disconnect(end.closed_because, now)
             return
@@ -166,18 +176,18 @@ class InterceptClient:
             self.state, self.reason = "established", ""
             self.connects += 1
             self._retry_s = _FIRST_RETRY_S
-            _log.info("link to intercept %s established", self.name)
+            _log.info("link to %s %s established", self._peer, self.name)
             self._on_change()
 
     def _disconnect(self, reason: str, now: float) -> None:
         was_established = self.state == "established"
         self.close()
-        self._end = None
+        self.end = None
         self.state = "closed"
         if was_established:
-            _log.warning("link to intercept %s lost: %s; reconnecting", self.name, reason)
+            _log.warning("link to %s %s lost: %s; reconnecting", self._peer, self.name, reason)
         elif reason != self.reason:
-            _log.warning("cannot reach intercept %s: %s; retrying", self.name, reason)
+            _log.warning("cannot reach %s %s: %s; retrying", self._peer, self.name, reason)
         self.reason = reason
         refused = reason.startswith(_REFUSALS)
         self._deadline = now + (_REFUSED_RETRY_S if refused and not was_established else self._retry_s)

@@ -1,4 +1,4 @@
-"""intercept's side of the link: a listening socket and its peers."""
+"""The side of a link that is connected to: a listening socket and its peers."""
 
 from __future__ import annotations
 
@@ -7,53 +7,59 @@ import selectors
 import socket
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from ..errors import HostError
-from ..link.connection import InterceptEnd
+from ..link.connection import InterceptEnd, ServerEnd
 from ..link.share import Share
 from .channel import format_endpoint, open_channel
 from .loop import EventLoop
 from .tls import TlsIdentity, tls_reason
 
-__all__ = ["MAX_PEERS", "LinkServer", "PeerConnection"]
+__all__ = ["MAX_PEERS", "CopyConnection", "LinkServer", "PeerConnection"]
 
 _log = logging.getLogger(__name__)
 
 MAX_PEERS = 64
 """Link connections an intercept holds at once, greeted or not."""
 
+Peer = TypeVar("Peer", bound="PeerConnection")
+
 _MAX_HOSTS = 1000
 _MAX_REASONS = 8
 
 
 class PeerConnection:
-    """intercept's side of one connection. welcomed: whether its share was accepted, be it open or closed by now."""
+    """One connection of a LinkServer. welcomed: whether it was accepted, be it open or closed by now.
 
-    def __init__(self, server: LinkServer, sock: socket.socket, address: tuple[Any, ...], now: float) -> None:
+    client: the daemon that connects, for messages.
+    """
+
+    client = "copy"
+
+    def __init__(self, server: LinkServer[Any], sock: socket.socket, address: tuple[Any, ...], now: float) -> None:
         self.channel = open_channel(sock, server.identity)
         self.host = address[0].removeprefix("::ffff:")
         self.name = format_endpoint(address)
-        self.end = InterceptEnd(now)
+        self.end = self._make_end(now)
         self.blocked = False
         self.welcomed = False
         self._server = server
 
-    @property
-    def share(self) -> Share | None:
-        """The share the peer claims."""
-        return self.end.share
+    def _make_end(self, now: float) -> ServerEnd:
+        raise NotImplementedError
+
+    def _take(self, bodies: list[bytes]) -> None:
+        """Take in what the peer has sent."""
 
     def status(self) -> dict[str, Any]:
         """Return the link's state as `copytool status --json` shows it."""
-        share = self.end.share
         return {
             "peer": self.name,
             "state": "established" if self.end.established else "greeting",
             "version": self.end.peer_version,
             "certificate": self.channel.peer_name,
             "encrypted": self.channel.is_encrypted,
-            "client_networks": [str(network) for network in share.networks] if share else [],
         }
 
     def next_timer(self) -> float:
@@ -75,9 +81,11 @@ class PeerConnection:
                 data = None
                 self.end.close(tls_reason(error))
             if data == b"":
-                self.end.close("closed by copy")
+                self.end.close(f"closed by {self.client}")
             elif data:
-                self.end.receive_data(data, now)
+                bodies = self.end.receive_data(data, now)
+                if bodies:
+                    self._take(bodies)
                 if self.end.awaits_decision:
                     self._server.decide(self, now)
                     if self.end.established:
@@ -102,13 +110,32 @@ class PeerConnection:
             self._server.loop.watch(self.channel.socket, events, self.on_ready)
 
 
-class LinkServer:
-    """intercept's listening socket and its peers.
+class CopyConnection(PeerConnection):
+    """intercept's side of the connection of a copy."""
+
+    end: InterceptEnd
+
+    def _make_end(self, now: float) -> ServerEnd:
+        return InterceptEnd(now)
+
+    @property
+    def share(self) -> Share | None:
+        """The share the peer claims."""
+        return self.end.share
+
+    def status(self) -> dict[str, Any]:
+        """Return the link's state as `copytool status --json` shows it."""
+        share = self.share
+        return {**super().status(), "client_networks": [str(network) for network in share.networks] if share else []}
+
+
+class LinkServer(Generic[Peer]):
+    """A listening socket and its peers, which are of one `kind`.
 
     decide(peer, now) is called when a peer has said hello; it calls peer.end.welcome() or refuse().
     on_writable(peer) is called when a peer that was slow takes data again, on_drop(peer) when a peer is gone.
     refused: connections that ended before they were welcome, whatever the reason. Of each host's reasons the first few
-    are logged, each once, until it is welcome.
+    are logged, each once, until it is welcome. flags: those that say where to listen, for messages.
     """
 
     def __init__(
@@ -116,16 +143,19 @@ class LinkServer:
         loop: EventLoop,
         bind: str,
         port: int,
-        decide: Callable[[PeerConnection, float], None],
-        on_writable: Callable[[PeerConnection], None],
-        on_drop: Callable[[PeerConnection], None],
+        kind: type[Peer],
+        decide: Callable[[Peer, float], None],
+        on_writable: Callable[[Peer], None],
+        on_drop: Callable[[Peer], None],
         identity: TlsIdentity | None = None,
+        flags: str = "-b, -p",
     ) -> None:
         self.loop = loop
         self.identity = identity
         self.decide = decide
+        self._kind = kind
         self.on_writable = on_writable
-        self.peers: list[PeerConnection] = []
+        self.peers: list[Peer] = []
         self.refused = 0
         self._on_drop = on_drop
         self._reasons: dict[str, set[str]] = {}
@@ -133,10 +163,10 @@ class LinkServer:
             self._socket = _listen(bind, port)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise HostError(f"cannot listen on {bind}:{port} (-b, -p): {reason}; see `ss -ltnp`") from None
+            raise HostError(f"cannot listen on {bind}:{port} ({flags}): {reason}; see `ss -ltnp`") from None
         loop.watch(self._socket, selectors.EVENT_READ, self._on_accept)
 
-    def drop(self, peer: PeerConnection) -> None:
+    def drop(self, peer: Peer) -> None:
         """Close a peer's connection and forget it."""
         if peer not in self.peers:
             return
@@ -153,7 +183,7 @@ class LinkServer:
             self.refused += 1
             if not self._is_news(peer.host, reason):
                 return
-        level = logging.INFO if reason.startswith("closed by copy") else logging.WARNING
+        level = logging.INFO if reason.startswith("closed by ") else logging.WARNING
         _log.log(level, "link from %s ended: %s", peer.name, reason)
 
     def _is_news(self, host: str, reason: str) -> bool:
@@ -189,7 +219,7 @@ class LinkServer:
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = PeerConnection(self, sock, address, self.loop.now())
+        peer = self._kind(self, sock, address, self.loop.now())
         self.peers.append(peer)
         self.loop.services.append(peer)
         self.loop.watch(sock, selectors.EVENT_READ, peer.on_ready)

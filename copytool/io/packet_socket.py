@@ -10,9 +10,12 @@ import struct
 
 from ..errors import HostError
 
-__all__ = ["bind_capture", "open_capture"]
+__all__ = ["bind_capture", "open_capture", "take_all"]
 
 _ETH_P_ALL = 3
+_SOL_PACKET = 263
+_PACKET_ADD_MEMBERSHIP = 1
+_PACKET_MR_PROMISC = 1
 
 
 def open_capture() -> socket.socket:
@@ -34,3 +37,13 @@ def bind_capture(sock: socket.socket, interface: str) -> None:
     if libc.bind(sock.fileno(), address, len(address)) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def take_all(sock: socket.socket, interface: str) -> None:
+    """Have the interface take in what is addressed to others as well, for as long as the socket is open.
+
+    The kernel counts who asks for that and forgets it with the socket; an interface that came back has to be asked
+    again. A second membership of the same socket only counts twice.
+    """
+    membership = struct.pack("=iHH8s", socket.if_nametoindex(interface), _PACKET_MR_PROMISC, 0, b"")
+    sock.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)

@@ -21,9 +21,9 @@ from ..link.collector import ResponseCollector
 from ..mirror.engine import Engine
 from ..wire import octets
 from .bpf import attach_filter
-from .feeding import STATUS_KERNEL, STATUS_USER, feed_block, feed_frames
+from .feeding import OWN, SPAN, STATUS_KERNEL, STATUS_USER, feed_block, feed_frames, forward_block
 from .interfaces import is_up
-from .packet_socket import bind_capture, open_capture
+from .packet_socket import bind_capture, open_capture, take_all
 
 __all__ = ["BlockRing", "CaptureRing", "FrameRing", "capture_status", "look_after"]
 
@@ -73,7 +73,11 @@ class CaptureRing:
         request, size = self._ring_request()
         sock.setsockopt(_SOL_PACKET, _PACKET_RX_RING, request)
         self._map = mmap.mmap(sock.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        bind_capture(sock, self.interface)
+        self._bind()
+
+    def _bind(self) -> None:
+        """Start to capture, or go on where the interface was removed and has come back; raises OSError."""
+        bind_capture(self.socket, self.interface)
 
     def set_filter(self, filter_code: bytes, wider_code: bytes) -> None:
         """Capture by another filter from now on; raises OSError if the kernel does not take it.
@@ -117,7 +121,7 @@ class CaptureRing:
             _log.warning("capture on %s: %s; waiting for it", self.interface or "all interfaces", self.problem)
         if self.problem and self.interface:
             try:
-                bind_capture(self.socket, self.interface)
+                self._bind()
             except OSError:
                 return
             if is_up(self.interface):
@@ -155,16 +159,35 @@ def capture_status(rings: Sequence[CaptureRing]) -> dict[str, Any]:
 
 
 class BlockRing(CaptureRing):
-    """Blocks of packets of any length (TPACKET_V3)."""
+    """Blocks of packets of any length (TPACKET_V3).
+
+    intake: which of the packets count for feed() (io/feeding.py). empty: packets of TUNNELS that had nothing inside.
+    """
 
     _version = _TPACKET_V3
     _RETIRE_MS = 1
 
-    def __init__(self, interface: str, filter_code: bytes, block_bytes: int = 1 << 18, blocks: int = 128) -> None:
+    def __init__(
+        self,
+        interface: str,
+        filter_code: bytes,
+        block_bytes: int = 1 << 18,
+        blocks: int = 128,
+        intake: int = OWN,
+        vxlan_port: int = 0,
+    ) -> None:
         self._block_bytes = block_bytes
         self._blocks = blocks
         self._current = 0
+        self._intake = intake
+        self._vxlan_port = vxlan_port
+        self.empty = 0
         super().__init__(interface, filter_code)
+
+    def _bind(self) -> None:
+        super()._bind()
+        if self._intake == SPAN:
+            take_all(self.socket, self.interface)
 
     def _ring_request(self) -> tuple[bytes, int]:
         size = self._block_bytes * self._blocks
@@ -185,15 +208,35 @@ class BlockRing(CaptureRing):
 
     def feed(self, engine: Engine, now: float, on_failure: Callable[[], None], wall_clock_ahead_s: float) -> None:
         """Give the engine the packets of one block; has_packets() has said that there is one. See feed_block()."""
-        view = self._view
         base = self._current * self._block_bytes
-        if octets.load_status(view, base + 8) & _STATUS_LOSING:
-            self.losing = True
         try:
-            feed_block(view, base, engine, now, on_failure, wall_clock_ahead_s)
+            self.empty += feed_block(
+                self._view, base, engine, now, on_failure, wall_clock_ahead_s, self._intake, self._vxlan_port
+            )
         finally:  # also when it fails: the same packets would come up for ever
-            octets.store_status(view, base + 8, STATUS_KERNEL)
-            self._current = (self._current + 1) % self._blocks
+            self._give_back(base)
+
+    def forward(self, frame: bytearray, wall_clock: float) -> int:
+        """Append the packets of one block to a PACKETS frame; return how many. See forward_block()."""
+        base = self._current * self._block_bytes
+        try:
+            return forward_block(self._view, base, frame, wall_clock)
+        finally:
+            self._give_back(base)
+
+    def skip(self) -> int:
+        """Drop one block; return how many packets were in it."""
+        base = self._current * self._block_bytes
+        count = octets.native32(self._view, base + 12)
+        self._give_back(base)
+        return count
+
+    def _give_back(self, base: int) -> None:
+        """Give the block to the kernel, and go to the next."""
+        if octets.load_status(self._view, base + 8) & _STATUS_LOSING:
+            self.losing = True
+        octets.store_status(self._view, base + 8, STATUS_KERNEL)
+        self._current = (self._current + 1) % self._blocks
 
 
 class FrameRing(CaptureRing):

@@ -4,6 +4,7 @@ cimport cython
 
 from .frames cimport FrameReader
 
+cdef int PACKETS
 cdef int RECORDS
 
 
@@ -14,34 +15,48 @@ cdef class LinkEnd:
     cdef readonly FrameReader _reader
     cdef bytearray _outgoing
     cdef readonly double _heard_at
-    cdef double _sent_at
 
     cpdef bytearray data_to_send(self)
     cpdef close(self, str reason)
     cpdef double silent_for(self, double now) except? -1
     cdef _take_in(self, bytes data, double now)
     cdef _greeted(self, double now)
-    cdef _send(self, bytes frame, double now)
+    cdef _send(self, bytes frame)
     cdef _check_alive(self, double now)
 
 
-cdef class CopyEnd(LinkEnd):
+cdef class ClientEnd(LinkEnd):
+    cdef double _pinged_at
+
+    cpdef note_progress(self, double now)
+
     @cython.locals(reader=FrameReader, kind=int, bodies=list)
     cpdef list receive_data(self, bytes data, double now)
 
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
+    cdef _check(self, bytes body)
     cdef bint _control(self, int kind, bytes body, double now) except -1
 
 
-cdef class InterceptEnd(LinkEnd):
-    cdef public object share
+cdef class CopyEnd(ClientEnd):
+    pass
+
+
+cdef class ServerEnd(LinkEnd):
     cdef public bint refused
+    cdef bint _has_hello
     cdef bint _decided
+
+    @cython.locals(reader=FrameReader, kind=int, bodies=list)
+    cpdef list receive_data(self, bytes data, double now)
 
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
-    @cython.locals(reader=FrameReader, kind=int)
-    cpdef receive_data(self, bytes data, double now)
+    cdef _check(self, bytes body)
+    cdef _hello(self, dict hello)
+    cdef _read_hello(self, dict hello)
 
-    cdef _hello(self, dict hello, double now)
+
+cdef class InterceptEnd(ServerEnd):
+    cdef public object share

@@ -1,12 +1,15 @@
 """The two ends of one link connection, without a socket.
 
 Theory of operation. copy connects and says hello with its protocol version and share. intercept answers welcome,
-or refused with a reason and closes. From then on intercept sends records, and copy sends a ping whenever it has
-been silent for PING_INTERVAL_S, which intercept answers. An end that has heard nothing for DEAD_AFTER_S closes:
+or refused with a reason and closes. From then on intercept sends records, and copy sends a ping every
+PING_INTERVAL_S, which intercept answers. An end that has heard nothing for DEAD_AFTER_S closes:
 a vanished host is noticed without waiting for the kernel's own TCP timers. The greeting, too, has that long.
 
 Both ends have the same verbs: receive_data(data, now), data_to_send(), next_timer(), handle_timer(now). After any of
 them `closed_because` says whether the connection is over; it then stays over. TLS goes below this.
+
+What is said here of copy and intercept is as true of `copytool forward` and a copy that it feeds (forwarding.py): the
+one connects and greets, the other decides.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ from typing import Any
 
 from ..errors import DecodeError
 from . import frames
-from .frames import RECORDS, FrameReader, decode_json, encode_frame, encode_json, plain
+from .frames import PACKETS, RECORDS, FrameReader, decode_json, encode_frame, encode_json, plain
 from .records import check_records
 from .share import Share
 
-__all__ = ["DEAD_AFTER_S", "PING_INTERVAL_S", "CopyEnd", "InterceptEnd", "LinkEnd"]
+__all__ = ["DEAD_AFTER_S", "PING_INTERVAL_S", "ClientEnd", "CopyEnd", "InterceptEnd", "LinkEnd", "ServerEnd"]
 
 PING_INTERVAL_S = 2.0
 DEAD_AFTER_S = 6.0
@@ -28,7 +31,7 @@ DEAD_AFTER_S = 6.0
 class LinkEnd:
     """What both ends share: buffering, liveness, closing."""
 
-    __slots__ = ("_heard_at", "_outgoing", "_reader", "_sent_at", "closed_because", "established", "peer_version")
+    __slots__ = ("_heard_at", "_outgoing", "_reader", "closed_because", "established", "peer_version")
 
     def __init__(self, now: float) -> None:
         self.established = False
@@ -37,7 +40,6 @@ class LinkEnd:
         self._reader = FrameReader()
         self._outgoing = bytearray()
         self._heard_at = now
-        self._sent_at = now
 
     def data_to_send(self) -> bytearray:
         """Return the pending bytes; the caller deletes from the front what it has sent."""
@@ -62,9 +64,8 @@ class LinkEnd:
         self.established = True
         self._heard_at = now
 
-    def _send(self, frame: bytes, now: float) -> None:
+    def _send(self, frame: bytes) -> None:
         self._outgoing += frame
-        self._sent_at = now
 
     def _check_alive(self, now: float) -> None:
         if self.silent_for(now) >= DEAD_AFTER_S:
@@ -72,18 +73,20 @@ class LinkEnd:
             self.close(f"{what} for {DEAD_AFTER_S:g} s")
 
 
-class CopyEnd(LinkEnd):
-    """copy's end: says hello, receives records."""
+class ClientEnd(LinkEnd):
+    """The end that connects: says hello, is welcomed or refused, and pings."""
 
-    __slots__ = ()
+    __slots__ = ("_pinged_at",)
 
-    def __init__(self, share: Share, version: str, now: float) -> None:
+    def __init__(self, greeting: dict[str, Any], version: str, now: float) -> None:
+        """greeting: what the hello says beside the versions."""
         super().__init__(now)
-        hello: dict[str, Any] = {"protocol": frames.PROTOCOL_VERSION, "version": version, "features": []}
-        self._send(encode_json(frames.HELLO, hello | share.to_json()), now)
+        self._pinged_at = now
+        hello: dict[str, Any] = {"protocol": frames.PROTOCOL_VERSION, "version": version}
+        self._send(encode_json(frames.HELLO, hello | greeting))
 
     def receive_data(self, data: bytes, now: float) -> list[bytes]:
-        """Return the bodies of the RECORDS frames in `data`.
+        """Return the bodies of the frames in `data` that the other end sends for their content.
 
         Bytes that are no valid frame close the link; a closed one reads nothing.
         """
@@ -95,13 +98,17 @@ class CopyEnd(LinkEnd):
         try:
             while (kind := reader.next_frame()) >= 0:
                 if kind == RECORDS and self.established:
-                    check_records(reader.body)
+                    self._check(reader.body)
                     bodies.append(reader.body)
                 elif not self._control(kind, reader.body, now):
                     break
         except DecodeError as error:
             self.close(f"protocol error: {error}")
         return bodies
+
+    def _check(self, body: bytes) -> None:
+        """Raise DecodeError unless this may be the body of a RECORDS frame."""
+        raise DecodeError(f"unexpected frame type {RECORDS}")
 
     def _control(self, kind: int, body: bytes, now: float) -> bool:
         if kind == frames.WELCOME and not self.established:
@@ -114,81 +121,111 @@ class CopyEnd(LinkEnd):
             raise DecodeError(f"unexpected frame type {kind}")
         return True
 
+    def note_progress(self, now: float) -> None:
+        """Say that the other end's host has taken some of what it could not take all of: it may be long until it comes
+        to a ping that is behind."""
+        if self.established:
+            self._heard_at = now
+
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
-        return min(self._sent_at + PING_INTERVAL_S, self._heard_at + DEAD_AFTER_S)
+        return min(self._pinged_at + PING_INTERVAL_S, self._heard_at + DEAD_AFTER_S)
 
     def handle_timer(self, now: float) -> None:
-        """Ping a quiet link, close a dead one."""
-        if now - self._sent_at >= PING_INTERVAL_S:
-            self._send(encode_frame(frames.PING), now)
+        """Ping, as nothing else has the other end speak; close a dead link."""
+        if now - self._pinged_at >= PING_INTERVAL_S:
+            self._pinged_at = now
+            self._send(encode_frame(frames.PING))
         self._check_alive(now)
 
 
-class InterceptEnd(LinkEnd):
-    """intercept's end: checks the hello, sends records.
+class CopyEnd(ClientEnd):
+    """copy's end: receives records."""
 
-    The daemon decides on the share after `share` is set: it calls welcome() or refuse().
-    `refused`: refuse() ended the connection, be it for the share or for a protocol error.
+    __slots__ = ()
+
+    def __init__(self, share: Share, version: str, now: float) -> None:
+        super().__init__({"features": []} | share.to_json(), version, now)
+
+    def _check(self, body: bytes) -> None:
+        check_records(body)
+
+
+class ServerEnd(LinkEnd):
+    """The end that is connected to: checks the hello; its daemon then decides, and calls welcome() or refuse().
+
+    `refused`: refuse() ended the connection, be it for what the peer wants or for a protocol error.
     """
 
-    __slots__ = ("_decided", "refused", "share")
+    __slots__ = ("_decided", "_has_hello", "refused")
 
     def __init__(self, now: float) -> None:
         super().__init__(now)
-        self.share: Share | None = None
         self.refused = False
+        self._has_hello = False
         self._decided = False
 
-    def receive_data(self, data: bytes, now: float) -> None:
-        """Take in hello and pings. Bytes that are no valid frame close the link; a closed one reads nothing."""
+    def receive_data(self, data: bytes, now: float) -> list[bytes]:
+        """Take in hello and pings; return the bodies of the frames that are the peer's to send for their content.
+
+        Bytes that are no valid frame close the link; a closed one reads nothing.
+        """
+        bodies: list[bytes] = []
         if self.closed_because:
-            return
+            return bodies
         reader = self._reader
         self._take_in(data, now)
         try:
             while (kind := reader.next_frame()) >= 0:
-                if kind == frames.PING and self.share is not None:
+                if kind == PACKETS and self.established:
+                    self._check(reader.body)
+                    bodies.append(reader.body)
+                elif kind == frames.PING and self._has_hello:
                     if not self._outgoing:  # whatever waits there already will tell the peer as much
-                        self._send(encode_frame(frames.PONG), now)
-                elif kind == frames.HELLO and self.share is None:
-                    self._hello(decode_json(reader.body), now)
+                        self._send(encode_frame(frames.PONG))
+                elif kind == frames.HELLO and not self._has_hello:
+                    self._hello(decode_json(reader.body))
                 else:
                     raise DecodeError(f"unexpected frame type {kind}")
         except DecodeError as error:
-            self.refuse(f"protocol error: {error}", now)
+            self.refuse(f"protocol error: {error}")
+        return bodies
 
-    def _hello(self, hello: dict[str, Any], now: float) -> None:
+    def _check(self, body: bytes) -> None:
+        """Raise DecodeError unless this may be the body of a PACKETS frame."""
+        raise DecodeError(f"unexpected frame type {PACKETS}")
+
+    def _hello(self, hello: dict[str, Any]) -> None:
         if hello.get("protocol") != frames.PROTOCOL_VERSION:
             theirs = plain(hello.get("protocol"), 20)
             raise DecodeError(
                 f"link protocol {theirs} is not {frames.PROTOCOL_VERSION}; run the same copytool version on both hosts"
             )
         self.peer_version = plain(hello.get("version", ""), 40)
-        self.share = Share.from_json(hello)
+        self._read_hello(hello)
+        self._has_hello = True
+
+    def _read_hello(self, hello: dict[str, Any]) -> None:
+        raise NotImplementedError
 
     @property
     def awaits_decision(self) -> bool:
-        """Whether a share is claimed and neither welcome() nor refuse() was called."""
-        return self.share is not None and not self._decided and not self.closed_because
+        """Whether the peer has said hello, and neither welcome() nor refuse() was called."""
+        return self._has_hello and not self._decided and not self.closed_because
 
     def welcome(self, version: str, now: float) -> None:
-        """Accept the share; records may follow."""
+        """Accept the peer; what it came for may follow."""
         self._decided = True
         self._greeted(now)
-        self._send(encode_json(frames.WELCOME, {"version": version}), now)
+        self._send(encode_json(frames.WELCOME, {"version": version}))
 
-    def refuse(self, reason: str, now: float) -> None:
+    def refuse(self, reason: str) -> None:
         """Tell the peer why, and close once that is sent."""
         self._decided = True
         if not self.closed_because:
             self.refused = True
-            self._send(encode_json(frames.REFUSED, {"reason": reason}), now)
+            self._send(encode_json(frames.REFUSED, {"reason": reason}))
         self.close(reason)
-
-    def send_records(self, body: bytes | bytearray, now: float) -> None:
-        """Queue one records frame."""
-        self._send(encode_frame(frames.RECORDS, body), now)
 
     def next_timer(self) -> float:
         """Return when handle_timer wants to be called."""
@@ -197,3 +234,20 @@ class InterceptEnd(LinkEnd):
     def handle_timer(self, now: float) -> None:
         """Close a dead link."""
         self._check_alive(now)
+
+
+class InterceptEnd(ServerEnd):
+    """intercept's end: is told copy's `share`, sends records."""
+
+    __slots__ = ("share",)
+
+    def __init__(self, now: float) -> None:
+        super().__init__(now)
+        self.share: Share | None = None
+
+    def _read_hello(self, hello: dict[str, Any]) -> None:
+        self.share = Share.from_json(hello)
+
+    def send_records(self, body: bytes | bytearray) -> None:
+        """Queue one records frame."""
+        self._send(encode_frame(frames.RECORDS, body))

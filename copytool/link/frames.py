@@ -15,6 +15,7 @@ from ..errors import DecodeError
 __all__ = [
     "HELLO",
     "MAX_FRAME",
+    "PACKETS",
     "PING",
     "PONG",
     "PROTOCOL_VERSION",
@@ -30,7 +31,7 @@ __all__ = [
 
 PROTOCOL_VERSION = 1
 
-HELLO, WELCOME, REFUSED, RECORDS, PING, PONG = range(1, 7)
+HELLO, WELCOME, REFUSED, RECORDS, PING, PONG, PACKETS = range(1, 8)
 
 MAX_FRAME = 256 * 1024
 """Largest accepted length field; a peer that announces more is cut off before anything is buffered for it."""

@@ -1,7 +1,7 @@
 """The functions of octets.py in C, for the modules that are compiled."""
 
 cimport cython
-from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memcmp, memcpy
 
@@ -41,6 +41,20 @@ cdef inline void put32(bytearray buffer, Py_ssize_t at, unsigned int number) noe
 
 cdef inline void put(bytearray buffer, Py_ssize_t at, bytes octets) noexcept:
     memcpy(PyByteArray_AS_STRING(buffer) + at, PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
+
+
+cdef inline int append32(bytearray buffer, unsigned int number) except -1:
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(buffer)
+    PyByteArray_Resize(buffer, size + 4)
+    put32(buffer, size, number)
+    return 0
+
+
+cdef inline int append(bytearray buffer, const unsigned char[::1] source, Py_ssize_t start, Py_ssize_t end) except -1:
+    cdef Py_ssize_t size = PyByteArray_GET_SIZE(buffer)
+    PyByteArray_Resize(buffer, size + end - start)
+    memcpy(PyByteArray_AS_STRING(buffer) + size, at_(source, start), end - start)
+    return 0
 
 
 cdef inline bytes take(const unsigned char[::1] view, Py_ssize_t start, Py_ssize_t end):

@@ -10,6 +10,8 @@ import struct
 
 __all__ = [
     "Buffer",
+    "append",
+    "append32",
     "are_same",
     "get16",
     "get32",
@@ -84,6 +86,16 @@ def put32(buffer: bytearray, at: int, number: int) -> None:
 def put(buffer: bytearray, at: int, octets: bytes) -> None:
     """Write octets at offset `at`, over what is there."""
     buffer[at : at + len(octets)] = octets
+
+
+def append32(buffer: bytearray, number: int) -> None:
+    """Append a 32-bit number."""
+    buffer += _U32.pack(number)
+
+
+def append(buffer: bytearray, source: Buffer, start: int, end: int) -> None:
+    """Append the octets of another buffer from `start` to before `end`."""
+    buffer += source[start:end]
 
 
 def take(buffer: Buffer, start: int, end: int) -> bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ... import __version__
 from ...errors import CopytoolError
+from ...link.connection import CopyEnd
 from ...link.share import Share
-from ..link_client import InterceptClient
+from ..link_client import LinkClient
 from ..loop import EventLoop
 from ..neighbours import NeighbourKeeper
 from ..nexthop import NextHopTable
@@ -75,8 +77,9 @@ class _Stage:
         self._output = PacketOutput(self._next_hops)
         share = Share(settings.client_networks, targets)
         identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
+        make_end = partial(CopyEnd, share, __version__)
         self._links = [
-            InterceptClient(loop, address, share, __version__, self._on_records, lambda: None, identity)
+            LinkClient(loop, address, "intercept", make_end, self._on_records, lambda: None, identity)
             for address in settings.intercepts
         ]
         loop.services += [self._next_hops, *self._links]

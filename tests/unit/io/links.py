@@ -6,20 +6,23 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from support.authority import TestAuthority
 
-from copytool.io.link_client import InterceptClient
-from copytool.io.link_server import LinkServer, PeerConnection
+from copytool.io.link_client import LinkClient
+from copytool.io.link_server import CopyConnection, LinkServer
 from copytool.io.loop import EventLoop
 from copytool.io.settings import TlsFiles
 from copytool.io.tls import TlsIdentity
+from copytool.link.connection import CopyEnd
 from copytool.link.share import Share
 
 SHARE = Share([ip_network("192.168.60.0/24")], [(bytes([192, 168, 50, 101]), 1025)])
+greet = partial(CopyEnd, SHARE, "test")
 
 
 class _Until:
@@ -52,13 +55,13 @@ def run_until(loop: EventLoop, condition: Callable[[], Any], timeout_s: float = 
     assert condition()
 
 
-def make_server(loop: EventLoop, port: int = 0, identity: TlsIdentity | None = None) -> LinkServer:
+def make_server(loop: EventLoop, port: int = 0, identity: TlsIdentity | None = None) -> LinkServer[CopyConnection]:
     """Listen on loopback and welcome everybody."""
 
-    def decide(peer: PeerConnection, now: float) -> None:
+    def decide(peer: CopyConnection, now: float) -> None:
         peer.end.welcome("test", now)
 
-    return LinkServer(loop, "127.0.0.1", port, decide, lambda peer: None, lambda peer: None, identity)
+    return LinkServer(loop, "127.0.0.1", port, CopyConnection, decide, lambda peer: None, lambda peer: None, identity)
 
 
 def port_of(server: LinkServer) -> int:
@@ -66,19 +69,19 @@ def port_of(server: LinkServer) -> int:
     return int(server._socket.getsockname()[1])
 
 
-def make_client(loop: EventLoop, port: int, identity: TlsIdentity | None = None) -> InterceptClient:
+def make_client(loop: EventLoop, port: int, identity: TlsIdentity | None = None) -> LinkClient:
     """Connect to loopback."""
     address = ("127.0.0.1", port)
-    client = InterceptClient(loop, address, SHARE, "test", lambda records: None, lambda: None, identity)
+    client = LinkClient(loop, address, "intercept", greet, lambda records: None, lambda: None, identity)
     loop.services.append(client)
     return client
 
 
-def fill(peer: PeerConnection, loop: EventLoop) -> None:
+def fill(peer: CopyConnection, loop: EventLoop) -> None:
     """Send records until the peer's socket takes no more."""
     frames = 0
     while not peer.blocked and frames < 1000:
-        peer.end.send_records(bytes(56 * 1000), loop.now())
+        peer.end.send_records(bytes(56 * 1000))
         peer.after_io()
         frames += 1
     assert peer.blocked
@@ -105,16 +108,16 @@ class TlsLink:
         self.client_files = self.authority.issue("online", "client")
         self._loop = loop
         self.server = make_server(loop, 0, TlsIdentity(self.server_files, is_server=True))
-        self._clients: list[InterceptClient] = []
+        self._clients: list[LinkClient] = []
 
-    def connect(self, files: TlsFiles | None) -> InterceptClient:
+    def connect(self, files: TlsFiles | None) -> LinkClient:
         """Have a copy connect, and go on doing so."""
         identity = TlsIdentity(files, is_server=False) if files else None
         client = make_client(self._loop, port_of(self.server), identity)
         self._clients.append(client)
         return client
 
-    def establish(self) -> InterceptClient:
+    def establish(self) -> LinkClient:
         """Return a copy whose link is established."""
         client = self.connect(self.client_files)
         run_until(self._loop, lambda: client.state == "established")

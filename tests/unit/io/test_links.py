@@ -73,7 +73,7 @@ def test_a_reason_to_refuse_is_logged_once(loop: EventLoop, caplog: pytest.LogCa
     """Both sides count each refusal, and log it when it is new; the next attempt follows soon."""
     caplog.set_level("INFO")
     server = make_server(loop)
-    server.decide = lambda peer, now: peer.end.refuse("no", now)
+    server.decide = lambda peer, now: peer.end.refuse("no")
     client = make_client(loop, port_of(server))
     run_until(loop, lambda: server.refused == 2)
     run_until(loop, lambda: client.state == "closed")

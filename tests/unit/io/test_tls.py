@@ -14,15 +14,15 @@ import pytest
 from support.authority import TestAuthority
 
 from copytool.io import link_server
-from copytool.io.link_client import InterceptClient
-from copytool.io.link_server import LinkServer
+from copytool.io.link_client import LinkClient
+from copytool.io.link_server import CopyConnection, LinkServer
 from copytool.io.loop import EventLoop
 from copytool.io.settings import TlsFiles
 from copytool.io.tls import TlsIdentity
 from copytool.link import connection
 from copytool.link.frames import HELLO, MAX_FRAME, encode_frame, encode_json
 
-from .links import SHARE, TlsLink, fill, is_closed, make_client, make_server, port_of, run_until
+from .links import SHARE, TlsLink, fill, greet, is_closed, make_client, make_server, port_of, run_until
 
 GREETING = encode_json(HELLO, {"protocol": 1, "version": "x"} | SHARE.to_json())
 
@@ -32,7 +32,7 @@ def test_both_ends_know_each_other(link: TlsLink, loop: EventLoop) -> None:
     records: list[bytes] = []
     identity = TlsIdentity(link.client_files, is_server=False)
     address = ("127.0.0.1", port_of(link.server))
-    client = InterceptClient(loop, address, SHARE, "test", records.extend, lambda: None, identity)
+    client = LinkClient(loop, address, "intercept", greet, records.extend, lambda: None, identity)
     loop.services.append(client)
     run_until(loop, lambda: client.state == "established")
     assert client.status()["encrypted"] is True
@@ -40,7 +40,7 @@ def test_both_ends_know_each_other(link: TlsLink, loop: EventLoop) -> None:
     assert (peer.status()["certificate"], peer.status()["encrypted"]) == ("online", True)
     bodies = [bytes([number]) * 56 * 3000 for number in range(20)]
     for body in bodies:
-        peer.end.send_records(body, loop.now())
+        peer.end.send_records(body)
         peer.after_io()
         run_until(loop, lambda: not peer.blocked)
     run_until(loop, lambda: len(records) == len(bodies))
@@ -138,7 +138,7 @@ def test_a_copy_that_speaks_no_tls(link: TlsLink, loop: EventLoop) -> None:
     """Both ends say what is the matter."""
     client = link.connect(None)
     run_until(loop, lambda: link.server.refused == 1 and client.reason.startswith("closed"))
-    assert "if it is run with --tls-cert, so must be copy" in client.reason
+    assert "if it is run with --tls-cert, so must be this daemon" in client.reason
 
 
 def test_an_intercept_that_speaks_no_tls(tmp_path: Path, loop: EventLoop, caplog: pytest.LogCaptureFixture) -> None:
@@ -270,7 +270,7 @@ def test_a_flood_of_connections(link: TlsLink, loop: EventLoop, caplog: pytest.L
     good = link.establish()
     before = len(list(Path("/proc/self/fd").iterdir()))
     crowd: list[socket.socket] = []
-    late: list[InterceptClient] = []
+    late: list[LinkClient] = []
 
     def flood() -> bool:
         for _ in range(50):
@@ -327,11 +327,17 @@ def test_a_server_of_the_same_kind(tmp_path: Path, loop: EventLoop) -> None:
     """IPv6, with the addresses in the certificate: the name that is checked is the address that is connected to."""
     authority = TestAuthority(tmp_path / "ca")
     identity = TlsIdentity(authority.issue("assistant", "server", ["::1"]), is_server=True)
-    with closing(LinkServer(loop, "::1", 0, lambda peer, now: peer.end.welcome("test", now),
+    with closing(LinkServer(loop, "::1", 0, CopyConnection, lambda peer, now: peer.end.welcome("test", now),
                             lambda peer: None, lambda peer: None, identity)) as server:  # fmt: skip
         mine = TlsIdentity(authority.issue("online", "client"), is_server=False)
-        client = InterceptClient(
-            loop, ("::1", port_of(server)), SHARE, "test", lambda records: None, lambda: None, mine
+        client = LinkClient(
+            loop,
+            ("::1", port_of(server)),
+            "intercept",
+            greet,
+            lambda records: None,
+            lambda: None,
+            mine,
         )
         loop.services.append(client)
         run_until(loop, lambda: client.state == "established")

@@ -98,7 +98,7 @@ def test_records_arrive_in_order(seed: int, flushes: list[list[int]]) -> None:
     """Every record of every flush arrives once."""
     link = Link(seed).established()
     for flush in flushes:
-        link.intercept.send_records(b"".join(record(ack) for ack in flush), link.now)
+        link.intercept.send_records(b"".join(record(ack) for ack in flush))
     link.exchange()
     assert link.acks == [ack for flush in flushes for ack in flush]
 
@@ -106,12 +106,12 @@ def test_records_arrive_in_order(seed: int, flushes: list[list[int]]) -> None:
 def test_refusal_closes_both_ends_with_the_reason() -> None:
     """copy learns why it is refused."""
     link = Link().exchange()
-    link.intercept.refuse("192.168.60.0/24 belongs to another copy", link.now)
+    link.intercept.refuse("192.168.60.0/24 belongs to another copy")
     assert link.intercept.closed_because and link.intercept.data_to_send()
     link.exchange()
     assert "another copy" in link.copy.closed_because
     assert not link.copy.established
-    link.intercept.refuse("again", link.now)
+    link.intercept.refuse("again")
     assert not link.intercept.data_to_send(), "a closed link says nothing more"
     assert "another copy" in link.intercept.closed_because
 

@@ -204,7 +204,7 @@ class MirrorSimulation:
         self._flushing = False
         while self.collector.has_records(self.intercept_end):
             body = self.collector.take_records(self.intercept_end)
-            self.intercept_end.send_records(body, self.clock.now)
+            self.intercept_end.send_records(body)
 
     # -- the hosts ------------------------------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ def test_links() -> None:
         ),
         ("TLS: the other end's certificate is refused: certificate has expired", "do not trust each other's"),
         (
-            "closed by intercept without a word; if it is run with --tls-cert, so must be copy",
+            "closed by intercept without a word; if it is run with --tls-cert, so must be this daemon",
             "only one of them has any",
         ),
         ("refused: something else", "does not accept this copy"),

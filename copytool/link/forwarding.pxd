@@ -1,0 +1,28 @@
+"""cdefs for forwarding.py"""
+
+cimport cython
+
+from ..wire cimport octets
+from .connection cimport ClientEnd, ServerEnd
+
+cdef Py_ssize_t _HEAD_BYTES
+cdef unsigned int _LENGTH
+cdef Py_ssize_t _FRAME_HEAD_BYTES
+
+
+@cython.locals(at=Py_ssize_t, size=Py_ssize_t)
+cpdef check_packets(const unsigned char[::1] body)
+
+
+cdef class ForwardEnd(ClientEnd):
+    cdef Py_ssize_t _max_bytes
+    cdef public long long forwarded
+    cdef public long long lost
+
+    cpdef bint has_room(self) except -1
+    cpdef bytearray begin(self)
+    cpdef finish(self, bytearray frame, Py_ssize_t count)
+
+
+cdef class FeedEnd(ServerEnd):
+    cdef public list services
