@@ -9,10 +9,13 @@ from typing import Any, NoReturn
 from ..errors import ConfigError
 from ..io.control import ROLES
 from ..io.session_log import KEPT_SESSIONS
+from ..io.settings import DEFAULT_FEED_PORT
 from .check import add_check, read_check
 from .control import add_control_commands, add_control_socket
+from .feed_options import FORWARD_OPTIONS
+from .option import Option
 from .option_values import add_option, read_options
-from .options import COPY_OPTIONS, EXPORTER_OPTIONS, INTERCEPT_OPTIONS, Option
+from .options import COPY_OPTIONS, EXPORTER_OPTIONS, INTERCEPT_OPTIONS
 from .values import integer, number
 from .version import version_text
 
@@ -21,6 +24,7 @@ __all__ = ["COMMANDS", "parse_arguments"]
 COMMANDS: dict[str, tuple[Option, ...]] = {
     "copy": COPY_OPTIONS,
     "intercept": INTERCEPT_OPTIONS,
+    "forward": FORWARD_OPTIONS,
     "exporter": EXPORTER_OPTIONS,
 }
 
@@ -91,6 +95,20 @@ systemd it is ignored.
 
 {_EXIT_STATUSES}"""
 
+_FORWARD_EPILOG = f"""\
+examples:
+  online#    copytool forward -x 1025 -s 192.168.50.102 --plain
+  assistant# copytool copy --feed forward -x 192.168.50.10:1025-192.168.50.101:1025 -s 127.0.0.1 -c 192.168.60.x --plain
+  assistant# copytool intercept -i ens18 -F 'tcp and src port 1025' --plain
+
+The online host then only captures: it sends no packets with other addresses, and follows no sessions. The port is
+{DEFAULT_FEED_PORT} unless given. The configuration file has a table [forward] whose keys are the long option names with
+underscores.
+
+signals: SIGTERM ends; SIGUSR1 logs the counters. SIGHUP of a closed terminal is like SIGTERM; with -d and under
+systemd it is ignored.
+
+{_EXIT_STATUSES}"""
 
 _EXPORTER_EPILOG = f"""\
 examples:
@@ -128,6 +146,7 @@ def _parser() -> _Parser:
     for name, summary, epilog in (
         ("copy", "run on the online host: capture what clients send and mirror it", _COPY_EPILOG),
         ("intercept", "run on the assistant host: report the target's response headers to copy", _INTERCEPT_EPILOG),
+        ("forward", "run on the online host: send what clients send to a copy on another host", _FORWARD_EPILOG),
         ("exporter", "serve what the daemons of this host count to Prometheus", _EXPORTER_EPILOG),
     ):
         command = commands.add_parser(
@@ -147,7 +166,7 @@ def _parser() -> _Parser:
 
 def _add_status(status: argparse.ArgumentParser) -> None:
     status.add_argument("role", nargs="?", choices=ROLES, help="which daemon; default: those that run")
-    status.add_argument("--json", action="store_true", help="one JSON object (needs a role if both daemons run)")
+    status.add_argument("--json", action="store_true", help="one JSON object (needs a role if several daemons run)")
     status.add_argument(
         "--sessions", nargs="?", const=KEPT_SESSIONS, type=_session_count, metavar="COUNT",
         help=f"instead of the counters the last COUNT sessions that ended, newest last (default, and at most, "

@@ -91,13 +91,16 @@ def _exit_status(error: CopytoolError) -> ExitStatus:
 def _run_daemon(command: str, values: dict[str, Any]) -> ExitStatus:
     # Imported late: `copytool status` and mistakes in the arguments answer without waiting for netlink.
     from ..io.capabilities import give_up_others
+    from ..io.forward_daemon import ForwardDaemon
     from ..io.intercept_daemon import InterceptDaemon
     from ..io.loop import EventLoop
-    from .settings import copy_settings, intercept_settings
+    from .settings import copy_settings, forward_settings, intercept_settings
 
     make_daemon: Callable[[EventLoop], _Daemon]
     if command == "copy":
         make_daemon = partial(_make_copy, copy_settings(values))
+    elif command == "forward":
+        make_daemon = partial(ForwardDaemon, forward_settings(values))
     else:
         make_daemon = partial(InterceptDaemon, intercept_settings(values))
     gc.set_threshold(_OBJECTS_PER_COLLECTION)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError
-from .options import Option
+from .option import Option
 
 __all__ = ["add_option", "read_options"]
 

@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 from ..errors import ConfigError
-from ..io.log_level import LOG_LEVELS
 from ..io.settings import DEFAULT_LINK_PORT
 from ..io.steering_requests import MAX_COPIES
 from ..mirror.config import MirrorConfig
 from . import values
+from .feed_options import FEED_OPTIONS
+from .option import COMMON, LINK, LOG_LEVEL, PORT, Option, parse_path
 
-__all__ = ["CHECK_OPTIONS", "COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS", "Option"]
+__all__ = ["CHECK_OPTIONS", "COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS"]
 
 _DEFAULTS = MirrorConfig()
 _MIB = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option. A switch has no `parse`; a list option takes commas and repetition."""
-
-    long: str
-    help: str
-    short: str = ""
-    metavar: str = ""
-    parse: Callable[[str], Any] | None = None
-    default: Any = None
-    is_list: bool = False
-
-    @property
-    def key(self) -> str:
-        """The option's name in the configuration file."""
-        return self.long.replace("-", "_")
-
-    @property
-    def label(self) -> str:
-        """The option's name in messages."""
-        return f"-{self.short} (--{self.long})" if self.short else f"--{self.long}"
-
-
-def _path(text: str) -> Path:
-    if not text or "\0" in text:
-        raise ConfigError(f"{text!r} is no file name")
-    return Path(text).absolute()  # -d changes the directory
 
 
 def _filter(text: str) -> str:
@@ -56,41 +23,6 @@ def _filter(text: str) -> str:
         raise ConfigError(f"{text!r} is no filter: there is a zero octet in it")
     return text
 
-
-def _log_level(text: str) -> str:
-    if text not in LOG_LEVELS:
-        raise ConfigError(f"{text!r} is not debug, info, warning or error")
-    return text
-
-
-_PORT = values.integer(1, 65535)
-
-_LOG_LEVEL = Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info")
-
-_LINK = (
-    Option(
-        "tls-cert",
-        "the link is encrypted with this certificate; a PEM file, which may have the private key in it as well",
-        metavar="FILE",
-        parse=_path,
-    ),
-    Option("tls-key", "the certificate's private key, if it is in a file of its own", metavar="FILE", parse=_path),
-    Option(
-        "tls-ca",
-        "PEM file of the authorities: the other end's certificate has to be from one of them",
-        metavar="FILE",
-        parse=_path,
-    ),
-    Option("plain", "the link is not encrypted: who can reach it may read it, and pretend to be the other end"),
-)
-
-_COMMON = (
-    Option("control-socket", "unix socket that `copytool status` and other commands ask", metavar="PATH", parse=_path),
-    Option("daemon", "run in the background, with a pid file and a log file", short="d"),
-    Option("pid-file", "pid file; with -d /run/copytool/ROLE/pid unless given", "P", "PATH", _path),
-    Option("log-file", "log file; with -d /var/log/copytool-ROLE.log unless given", "l", "PATH", _path),
-    _LOG_LEVEL,
-)
 
 COPY_OPTIONS = (
     Option(
@@ -153,7 +85,7 @@ COPY_OPTIONS = (
         "join connections that were open before copy started, where a request begins as far as TCP shows it",
     ),
     Option("interface", "capture only on these interfaces", "i", "IFACE,...", values.parse_interfaces, is_list=True),
-    Option("port", "port of an intercept that -s gives without one", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
+    Option("port", "port of an intercept that -s gives without one", "p", "PORT", PORT, DEFAULT_LINK_PORT),
     Option(
         "hold-limit",
         "seconds to wait for a response of the target before the next request goes out without it",
@@ -275,8 +207,9 @@ COPY_OPTIONS = (
         parse=values.parse_workers,
         default=1,
     ),
-    *_LINK,
-    *_COMMON,
+    *FEED_OPTIONS,
+    *LINK,
+    *COMMON,
 )
 
 INTERCEPT_OPTIONS = (
@@ -289,9 +222,9 @@ INTERCEPT_OPTIONS = (
         is_list=True,
     ),
     Option("filter", "libpcap expression that selects the target's responses", "F", "EXPR", _filter),
-    Option("port", "TCP port to listen on for copies", "p", "PORT", _PORT, DEFAULT_LINK_PORT),
+    Option("port", "TCP port to listen on for copies", "p", "PORT", PORT, DEFAULT_LINK_PORT),
     Option("bind", "address to listen on for copies", "b", "ADDR", values.parse_bind, [("0.0.0.0", 0)]),
-    *_LINK,
+    *LINK,
     Option(
         "peers",
         "client networks that each copy may have, by the common name of its certificate; without it any copy may have"
@@ -300,7 +233,7 @@ INTERCEPT_OPTIONS = (
         parse=values.parse_peers,
         is_list=True,
     ),
-    *_COMMON,
+    *COMMON,
 )
 
 CHECK_OPTIONS = {
@@ -319,8 +252,8 @@ EXPORTER_OPTIONS = (
         default=("127.0.0.1", 9524),
     ),
     Option("allow-public", "also if --listen can be reached from anywhere"),
-    Option("copy-socket", "control socket of copy, if it is not the default one", metavar="PATH", parse=_path),
-    Option("intercept-socket", "control socket of intercept, likewise", metavar="PATH", parse=_path),
-    Option("log-file", "log file; without it the exporter logs to stderr", "l", "PATH", _path),
-    _LOG_LEVEL,
+    Option("copy-socket", "control socket of copy, if it is not the default one", metavar="PATH", parse=parse_path),
+    Option("intercept-socket", "control socket of intercept, likewise", metavar="PATH", parse=parse_path),
+    Option("log-file", "log file; without it the exporter logs to stderr", "l", "PATH", parse_path),
+    LOG_LEVEL,
 )

@@ -7,14 +7,22 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..io.control import default_control_socket
-from ..io.settings import BudgetLimits, CopySettings, InterceptSettings, TlsFiles
+from ..io.settings import (
+    DEFAULT_FEED_PORT,
+    BudgetLimits,
+    CopySettings,
+    Feed,
+    ForwardSettings,
+    InterceptSettings,
+    TlsFiles,
+)
 from ..link.share import Network
 from ..mirror.config import MirrorConfig
 from ..mirror.mapping import ClientNetwork
 from ..mirror.targets import TargetMap
 from ..wire.address import format_address
 
-__all__ = ["copy_settings", "intercept_settings"]
+__all__ = ["copy_settings", "forward_settings", "intercept_settings"]
 
 _MIB = 1 << 20
 
@@ -67,9 +75,35 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
         ),
         tls=None if values["dry_run"] else _link_tls(values),
         budgets=_budget_limits(values),
+        feed=_feed(values),
         ring_bytes=values["ring_size"] * _MIB,
         workers=values["workers"],
     )
+
+
+def _feed(values: dict[str, Any]) -> Feed:
+    """Return where packets come from; refuses what cannot be then."""
+    kind, forwarders = values["feed"], values["forwarders"]
+    if forwarders is not None and (kind != "forward" or values["plain"]):
+        raise ConfigError("--forwarders goes by certificates, so it needs --feed forward and no --plain; leave it out")
+    if kind == "own":
+        return Feed()
+    for address, port in values["map"]:
+        if address is None:
+            raise ConfigError(
+                f"-x (--map): port {port} is without an address. With --feed {kind} say whose it is, for example"
+                f" -x 192.168.50.10:{port}-192.168.50.101:{port}: what goes to the target may be among the packets, too"
+            )
+    if kind == "span" and values["interface"] in (None, [""]):
+        raise ConfigError("--feed span needs -i (--interface): the interface that the mirrored packets come to")
+    if kind == "forward" and values["interface"] is not None:
+        raise ConfigError("-i (--interface) says nothing with --feed forward; `copytool forward` has one of its own")
+    if kind != "span" and values["workers"] > 1:
+        raise ConfigError(
+            f"--workers {values['workers']}: with --feed {kind} there can be only one, because the kernel cannot tell"
+            " what is inside of packets; let several assistants share the online hosts"
+        )
+    return Feed(kind, values["vxlan_port"], values["feed_listen"], forwarders)
 
 
 def _budget_limits(values: dict[str, Any]) -> BudgetLimits:
@@ -130,6 +164,26 @@ def intercept_settings(values: dict[str, Any]) -> InterceptSettings:
     )
 
 
+def forward_settings(values: dict[str, Any]) -> ForwardSettings:
+    """Return the settings of `copytool forward`."""
+    services = _require(values, "service", "-x (--service)", "-x 1025")
+    copies = _require(values, "to", "-s (--to)", "-s 192.168.50.102")
+    if len(copies) > 1:
+        raise ConfigError("-s (--to): one copy, which sees all packets of a connection")
+    host, port = copies[0]
+    return ForwardSettings(
+        services=services,
+        copy=(host, port or DEFAULT_FEED_PORT),
+        control_socket=values["control_socket"] or default_control_socket("forward"),
+        interfaces=values["interface"] or [""],
+        ratio_percent=values["ratio"],
+        clients=values["clients"] or [],
+        buffer_bytes=values["buffer"] * _MIB,
+        ring_bytes=values["ring_size"] * _MIB,
+        tls=_link_tls(values),
+    )
+
+
 def _link_tls(values: dict[str, Any]) -> TlsFiles | None:
     """Return what the link is encrypted with, None for --plain: that has to be said."""
     certificate, key, authority = values["tls_cert"], values["tls_key"], values["tls_ca"]
@@ -140,7 +194,7 @@ def _link_tls(values: dict[str, Any]) -> TlsFiles | None:
     if certificate is None or authority is None:
         missing = "--tls-cert" if certificate is None else "--tls-ca"
         raise ConfigError(
-            f"{missing} is missing: the link between copy and intercept needs --tls-cert and --tls-ca, at both ends, to"
+            f"{missing} is missing: the link needs --tls-cert and --tls-ca, at both ends, to"
             " be encrypted. On a network where nobody else is, say --plain"
         )
     return TlsFiles(certificate, key or certificate, authority)

@@ -44,7 +44,7 @@ def print_status(values: dict[str, Any]) -> None:
         return
     paths = status_paths(values)
     if values["json"] and len(paths) > 1:
-        raise ConfigError("--json: both daemons run here; say which, like `copytool status copy --json`")
+        raise ConfigError("--json: several daemons run here; say which, like `copytool status copy --json`")
     for index, path in enumerate(paths):
         status = ask_daemon(path, "status")
         if values["json"]:
@@ -104,7 +104,7 @@ def as_lines(form: Callable[..., list[str]], *arguments: Any) -> list[str]:
 def format_status(status: dict[str, Any]) -> list[str]:
     """Return a status document as lines for people."""
     lines = format_head(status)
-    lines += _copy_lines(status) if status["role"] == "copy" else _intercept_lines(status)
+    lines += _LINES[status["role"]](status)
     capture = status["capture"]
     lines.append(f"  capture      {capture['packets']:,} packets, {capture['drops']:,} dropped by the kernel")
     lines += map(_worker_line, status.get("workers", []))
@@ -125,6 +125,7 @@ def format_head(status: dict[str, Any]) -> list[str]:
         lines.append("  DRY RUN      nothing is sent")
     elif not status["link"]:
         lines.append("  link         none: no copy is connected")
+    lines += _feed_lines(status.get("feed", {}))
     if certificate := status["certificate"]:
         until = datetime.fromisoformat(certificate["not_after"])
         lines.append(f"  certificate  {certificate['subject']}, valid until {until:%Y-%m-%d}: {_days(certificate)}")
@@ -134,6 +135,22 @@ def format_head(status: dict[str, Any]) -> list[str]:
         lines += [f"  IMBALANCE    {text}" for text in status["imbalance"]]
     problems = status["capture"]["problems"]
     return lines + [f"  NO CAPTURE   on {name or 'all interfaces'}: {why}" for name, why in problems.items()]
+
+
+def _feed_lines(feed: dict[str, Any]) -> list[str]:
+    """Return where copy's packets come from, if that is not this host's own clients."""
+    kind = feed.get("kind", "own")
+    if kind == "own":
+        return []
+    if kind != "forward":
+        empty = f", {feed['empty_packets']:,} packets with nothing inside" if feed.get("empty_packets") else ""
+        return [f"  feed         {kind}{empty}"]
+    lines = [f"  feed         forward, {feed['lost_packets']:,} packets lost on the way"]
+    for link in feed["links"]:
+        how = "encrypted" if link["encrypted"] else "not encrypted"
+        services = ", ".join(link["services"])
+        lines.append(f"               from {link['peer']} {link['state']} {how}: services {services}")
+    return lines if feed["links"] else [f"{lines[0]}; NONE is connected"]
 
 
 def _days(certificate: dict[str, Any]) -> str:
@@ -246,3 +263,17 @@ def _intercept_lines(status: dict[str, Any]) -> list[str]:
     if status["no_descriptor_left"]:
         lines.append(f"  NO DESCRIPTOR left for a connection, {status['no_descriptor_left']:,} times")
     return lines
+
+
+def _forward_lines(status: dict[str, Any]) -> list[str]:
+    forwarded = status["forwarded"]
+    lines = [f"  forwarded    {forwarded['packets']:,} packets"]
+    for why, count in forwarded["dropped"].items():
+        if count:
+            lines.append(f"    {count:>12,}  dropped: {_DROPPED.get(why, why)}")
+    lines.append(f"  waiting      {forwarded['waiting_bytes']:,} of {forwarded['buffer_bytes']:,} bytes")
+    return lines
+
+
+_DROPPED = {"no_link": "there was no link to copy", "slow_link": "the link did not keep up"}
+_LINES = {"copy": _copy_lines, "intercept": _intercept_lines, "forward": _forward_lines}

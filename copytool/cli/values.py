@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..link.share import MAX_NETWORKS, MAX_TARGETS, Network
-from ..mirror.targets import TargetMap
+from ..mirror.targets import Service, TargetMap
 
 __all__ = [
     "ClientNetworks",
@@ -23,12 +23,15 @@ __all__ = [
     "parse_interfaces",
     "parse_listen",
     "parse_map",
+    "parse_names",
     "parse_networks",
     "parse_peers",
+    "parse_services",
     "parse_workers",
 ]
 
 _MAPPING = re.compile(r"(?:(?P<online>.+):)?(?P<port>\d+)-(?P<target>.+):(?P<target_port>\d+)")
+_SERVICE = re.compile(r"(?:(?P<host>.+):)?(?P<port>\d+)")
 _ENDPOINT = re.compile(r"(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?")
 _ANY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _MAX_INTERFACE = 15  # IFNAMSIZ without the final NUL
@@ -82,6 +85,27 @@ def parse_map(text: str) -> TargetMap:
     if len(targets) > MAX_TARGETS:
         raise ConfigError(f"more than {MAX_TARGETS} mappings")
     return targets
+
+
+def parse_services(text: str) -> list[Service]:
+    """Parse `[ip:]port,...`; IPv6 addresses go in brackets."""
+    services: list[Service] = []
+    for item in _items(text):
+        match = _SERVICE.fullmatch(item)
+        if match is None:
+            raise ConfigError(f"{item!r} is not [ip:]port, like 1025 or 192.168.50.10:1025")
+        service = (_pack(match["host"]) if match["host"] else None, _port(match["port"]))
+        if service in services:
+            raise ConfigError(f"{item!r} is named twice")
+        services.append(service)
+    if len(services) > MAX_TARGETS:
+        raise ConfigError(f"more than {MAX_TARGETS} services")
+    return services
+
+
+def parse_names(text: str) -> list[str]:
+    """Parse `name,...`."""
+    return _items(text)
 
 
 def parse_endpoints(text: str) -> list[tuple[str, int]]:

@@ -64,7 +64,7 @@ class Figures:
 
 def format_view(status: Document, before: Document, elapsed_s: float) -> list[str]:
     """Return two status documents of a daemon, `elapsed_s` seconds apart, as lines for people; 0 s: no rates yet."""
-    rows = _copy_rows(status, before) if status["role"] == "copy" else _intercept_rows(status, before)
+    rows = _ROWS[status["role"]](status, before)
     capture, captured = status["capture"], before["capture"]
     rows += [
         ("captured packets", capture["packets"], captured["packets"]),
@@ -107,6 +107,15 @@ def _copy_rows(status: Document, before: Document) -> list[tuple[str, int, int]]
 def _intercept_rows(status: Document, before: Document) -> list[tuple[str, int, int]]:
     former = before["responses"]
     return [(key, count, former.get(key, 0)) for key, count in status["responses"].items() if count or key == "records"]
+
+
+def _forward_rows(status: Document, before: Document) -> list[tuple[str, int, int]]:
+    now, former = status["forwarded"], before["forwarded"]
+    rows = [("forwarded packets", now["packets"], former["packets"])]
+    return rows + [(f"  dropped: {why}", count, former["dropped"].get(why, 0)) for why, count in now["dropped"].items()]
+
+
+_ROWS = {"copy": _copy_rows, "intercept": _intercept_rows, "forward": _forward_rows}
 
 
 def _since(histogram: Document, before: Document) -> Document:

@@ -7,15 +7,17 @@ filter without memory can tell from others. SYNs and RSTs come up with data, too
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from ..link.share import Network
 from ..mirror.mapping import Sampler
-from ..mirror.targets import TargetMap
+from ..mirror.targets import Service
 from ..wire.address import format_address
 from .bpf import can_attach, compile_filter
 from .filter_logic import all_of, any_of
 from .flow_filters import in_part, in_sample
-from .settings import CopySettings
 
-__all__ = ["MAX_NETWORKS", "CaptureFilter", "capture_filter"]
+__all__ = ["MAX_NETWORKS", "CaptureFilter", "TunnelFilter", "capture_filter"]
 
 MAX_NETWORKS = 256
 """Networks in --clients that the kernel checks; libpcap takes seconds to compile thousands."""
@@ -31,7 +33,7 @@ _FRAGMENT = "(ip[9] = 6 and ip[6:2] & 0x1fff != 0) or (ip6[6] = 44 and ip6[40] =
 """Any fragment over IPv6, all but the first over IPv4."""
 
 
-def capture_filter(targets: TargetMap) -> str:
+def capture_filter(services: Iterable[Service]) -> str:
     """Return the libpcap expression for what clients send to the mirrored services.
 
     Pure acknowledgements pass, too: the handshake's third packet, which is one, says where the server's stream
@@ -39,7 +41,7 @@ def capture_filter(targets: TargetMap) -> str:
     the first have no ports, and whose data is in them shows as a hole.
     """
     terms = []
-    for address, port in sorted(targets, key=lambda item: (item[0] or b"", item[1])):
+    for address, port in sorted(services, key=lambda item: (item[0] or b"", item[1])):
         term = f"dst port {port}"
         if address is not None:
             term = f"(dst host {format_address(address)} and {term})"
@@ -48,20 +50,22 @@ def capture_filter(targets: TargetMap) -> str:
 
 
 class CaptureFilter:
-    """The programs for the capture rings of the copy, or worker, with these settings.
+    """The programs for the capture rings of a copy, or of one of its workers, or of forward.
 
     libpcap compiles once: what differs with the ratio is put together without it.
     widest: passes all that goes to the services, as far as it is this worker's.
     """
 
-    def __init__(self, settings: CopySettings) -> None:
-        self.widest = compile_filter(capture_filter(settings.targets), _SNAP_BYTES)
-        if settings.workers > 1:
-            self.widest = all_of(self.widest, in_part(settings.worker, settings.workers))
+    def __init__(
+        self, services: Iterable[Service], clients: Sequence[Network], worker: int = 0, workers: int = 1
+    ) -> None:
+        self.widest = compile_filter(capture_filter(services), _SNAP_BYTES)
+        if workers > 1:
+            self.widest = all_of(self.widest, in_part(worker, workers))
         self._control = compile_filter(_CONTROL, _SNAP_BYTES)
         self._clients: bytes = b""
-        if 0 < len(settings.clients) <= MAX_NETWORKS:
-            text = " or ".join(f"src net {network}" for network in settings.clients)
+        if 0 < len(clients) <= MAX_NETWORKS:
+            text = " or ".join(f"src net {network}" for network in clients)
             self._clients = compile_filter(text, _SNAP_BYTES)
 
     def code(self, ratio_percent: float) -> bytes:
@@ -79,3 +83,17 @@ class CaptureFilter:
         if not chosen:
             return self.widest
         return all_of(self.widest, any_of(self._control, all_of(*chosen)))
+
+
+class TunnelFilter:
+    """The one program for a ring that tunnels end at: what is inside is for the engine to choose from.
+
+    widest: that program.
+    """
+
+    def __init__(self, vxlan_port: int) -> None:
+        self.widest = compile_filter(f"udp dst port {vxlan_port} or ip proto 47 or ip6 proto 47", _SNAP_BYTES)
+
+    def code(self, _ratio_percent: float) -> bytes:
+        """Return it."""
+        return self.widest

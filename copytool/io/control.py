@@ -40,7 +40,7 @@ __all__ = [
     "may_exist",
 ]
 
-ROLES = ("copy", "intercept")
+ROLES = ("copy", "intercept", "forward")
 """The daemons that have control sockets."""
 
 MAX_CONNECTIONS = 16
@@ -71,7 +71,7 @@ Command = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 def default_control_socket(role: str) -> Path:
-    """Return where the daemon of `role` ("copy" or "intercept") listens unless told otherwise."""
+    """Return where the daemon of `role` (one of ROLES) listens unless told otherwise."""
     return Path("/run/copytool") / role / "control.sock"
 
 

@@ -18,11 +18,12 @@ from ..link.share import Share
 from ..mirror.engine import Engine
 from ..mirror.mapping import ClientNetwork, ClientSelection
 from ..wire.address import format_address
+from ..wire.flow import FlowKey
 from .budgets import Budgets
 from .capabilities import CAP_NET_RAW, held
-from .capture_filter import CaptureFilter
 from .control import ControlServer
 from .copy_path import CopyPath
+from .feed_server import FeedServer
 from .link_client import LinkClient
 from .log_level import set_log_level
 from .loop import EventLoop
@@ -30,21 +31,20 @@ from .memory import fit_buffers, resident_bytes
 from .neighbours import NeighbourKeeper
 from .nexthop import NextHopTable
 from .probing import Probing
+from .remote_sockets import RemoteSockets
 from .ring import BlockRing, capture_status
 from .session_log import SessionLog
 from .settings import CopySettings
 from .shaper import Shaper
+from .sockdiag import SocketLookup
+from .sources import BLOCK_BYTES, make_filter, open_rings
 from .steering import Steering
 from .tls import TlsIdentity
+from .tunnel_sink import TunnelSink
 
-__all__ = ["BLOCK_BYTES", "CopyDaemon", "check_addresses"]
+__all__ = ["CopyDaemon", "check_addresses"]
 
 _log = logging.getLogger(__name__)
-
-# A GRO super-segment of 64 KiB and its headers must fit. Not larger: the kernel closes a block after a millisecond,
-# however little is in it, so their number is how many milliseconds copy may be kept from running.
-BLOCK_BYTES = 1 << 17
-"""Size of a block of the capture ring."""
 
 _SAVING_REST_S = 0.01
 
@@ -63,10 +63,10 @@ class CopyDaemon:
         self._settings = settings
         self._keeper = keeper
         now = loop.now()
-        self._filter = CaptureFilter(settings)
-        code = self._filter.code(settings.mirror.ratio_percent)
-        blocks = settings.ring_bytes // BLOCK_BYTES
-        self._rings = [BlockRing(name, code, BLOCK_BYTES, blocks) for name in settings.interfaces]
+        feed = settings.feed
+        self._filter = make_filter(settings)
+        self._rings = open_rings(settings, self._filter.code(settings.mirror.ratio_percent))
+        self._sink = TunnelSink(feed.vxlan_port) if feed.kind == "tunnel" else None
         self.engine = Engine(
             settings.targets,
             ClientNetwork(settings.client_ranges, settings.all_client_ranges),
@@ -79,9 +79,11 @@ class CopyDaemon:
         session_log = SessionLog()
         bits = settings.budgets.bandwidth_bits
         self._shaper = None if bits is None else Shaper(bits, now)
+        self._remote = RemoteSockets(self._ask_forwarders)
         self._path = CopyPath(
-            self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now, self._shaper
-        )
+            self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now, self._shaper,
+            SocketLookup() if feed.is_own else self._remote,
+        )  # fmt: skip
         share = Share(settings.client_networks, targets)
         self._identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
         make_end = partial(CopyEnd, share, __version__)
@@ -89,6 +91,12 @@ class CopyDaemon:
             LinkClient(loop, address, "intercept", make_end, self._on_records, self._on_link_change, self._identity)
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
+        self._feed_server: FeedServer | None = None
+        if feed.kind == "forward":
+            server_identity = TlsIdentity(settings.tls, is_server=True) if settings.tls else None
+            self._feed_server = FeedServer(
+                loop, feed, self._on_packets, self._on_states, self._note_loss, server_identity
+            )
         self._steering = Steering(self.engine, self._show_share, now)
         self._probing = Probing(settings, self._path.output, self._next_hops, self.engine.has_session)
         self._budgets = Budgets(settings.budgets, self.engine, self._steering, self._save_time, now)
@@ -129,6 +137,21 @@ class CopyDaemon:
     def _on_capture(self, ring: BlockRing, _events: int) -> None:
         self._path.receive_packets(ring, self._loop.now())
 
+    def _on_packets(self, bodies: list[bytes]) -> None:
+        self._path.receive_forwarded(bodies, self._loop.now())
+
+    def _on_states(self, states: list[tuple[FlowKey, str]]) -> None:
+        for flow, state in states:
+            self._remote.answered(flow, state)
+        self._path.receive_states(states, self._loop.now())
+
+    def _ask_forwarders(self, flow: FlowKey) -> None:
+        if self._feed_server is not None:
+            self._feed_server.ask(flow)
+
+    def _note_loss(self) -> None:
+        self.engine.note_drops(self._loop.now())
+
     def _on_records(self, bodies: list[bytes]) -> None:
         now = self._loop.now()
         self._probing.receive(bodies, now)
@@ -152,6 +175,10 @@ class CopyDaemon:
         self._control.close()
         for link in self._links:
             link.close()
+        if self._feed_server is not None:
+            self._feed_server.close()
+        if self._sink is not None:
+            self._sink.close()
         for ring in self._rings:
             self._loop.unwatch(ring)
             ring.close()
@@ -163,6 +190,16 @@ class CopyDaemon:
         if self._shaper is not None and self._shaper.dropped:
             errors["bandwidth_limit"] = self._shaper.dropped
         return errors
+
+    def _feed_status(self) -> dict[str, Any]:
+        """Return where packets come from, and what is particular to that."""
+        kind = self._settings.feed.kind
+        status: dict[str, Any] = {"kind": kind}
+        if kind == "tunnel":
+            status["empty_packets"] = sum(ring.empty for ring in self._rings)
+        if self._feed_server is not None:
+            status |= {"lost_packets": self._path.lost, **self._feed_server.status()}
+        return status
 
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
@@ -176,6 +213,7 @@ class CopyDaemon:
             "steering": self._steering.status(),
             "budgets": self._budgets.status(),
             **self.engine.status(),
+            "feed": self._feed_status(),
             "capture": capture_status(self._rings),
             "send": {"errors": self._send_errors(), "unreachable": self._next_hops.problems},
             "link": [link.status() for link in self._links],

@@ -5,6 +5,7 @@ cimport cython
 from ..mirror.client cimport ClientConnection
 from ..mirror.counters cimport EngineCounters
 from ..mirror.engine cimport Engine
+from .feeding cimport feed_packets
 from .output cimport PacketOutput
 from .pace cimport Pace
 from .ring cimport BlockRing
@@ -25,6 +26,7 @@ cdef class CopyPath:
     cdef SessionLog _session_log
     cdef object _on_failure
     cdef object _sockets
+    cdef public long long lost
     cdef set _behind_drops
     cdef double _statistics_at
     cdef Pace _pacing
@@ -41,10 +43,18 @@ cdef class CopyPath:
     @cython.locals(blocks=int, limit=int, wall_clock_ahead_s=double)
     cpdef receive_packets(self, BlockRing ring, double now)
 
+    @cython.locals(lost="long long")
+    cpdef receive_forwarded(self, list bodies, double now)
+
     cpdef receive_records(self, list bodies, double now)
 
     @cython.locals(engine=Engine, packets=list)
     cpdef flush(self, double now)
 
-    @cython.locals(engine=Engine, connection=ClientConnection)
+    @cython.locals(engine=Engine, connection=ClientConnection, sockets=object)
     cdef _check_connections(self, double now)
+
+    cdef _judge(self, ClientConnection connection, str state, double now)
+
+    @cython.locals(connection=ClientConnection)
+    cpdef receive_states(self, list states, double now)

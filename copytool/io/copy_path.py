@@ -6,12 +6,16 @@ import logging
 import time
 from collections.abc import Callable
 
+from ..mirror.client import ClientConnection
 from ..mirror.engine import Engine
 from ..mirror.events import SessionEnded
 from ..wire.address import format_address
+from ..wire.flow import FlowKey
+from .feeding import feed_packets
 from .nexthop import NextHopTable
 from .output import PacketOutput
 from .pace import Pace
+from .remote_sockets import RemoteSockets
 from .ring import BlockRing, look_after
 from .session_log import SessionLog
 from .shaper import Shaper
@@ -33,7 +37,8 @@ class CopyPath:
     """Moves what there is to move, whenever the loop calls.
 
     on_failure is called in an exception handler: a bug may cost a packet, not the rest. shaper: what is sent goes
-    through it, if there is one.
+    through it, if there is one. sockets: of the online host, if its kernel can be asked. lost: packets that forwarders
+    say were not forwarded.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class CopyPath:
         on_failure: Callable[[], None],
         now: float,
         shaper: Shaper | None = None,
+        sockets: SocketLookup | RemoteSockets | None = None,
     ) -> None:
         self._shaper = shaper
         self.output = PacketOutput(next_hops)
@@ -52,7 +58,8 @@ class CopyPath:
         self._rings = rings
         self._session_log = session_log
         self._on_failure = on_failure
-        self._sockets = SocketLookup()
+        self._sockets = sockets
+        self.lost = 0
         self._behind_drops: set[BlockRing] = set()
         self._statistics_at = now
         self._pacing = Pace()
@@ -122,6 +129,16 @@ class CopyPath:
         self.flush(now)
         self._check_connections(now)
 
+    def receive_forwarded(self, bodies: list[bytes], now: float) -> None:
+        """Take in the bodies of PACKETS frames, and send what follows from them."""
+        lost = 0
+        for body in bodies:
+            lost += feed_packets(body, self._engine, now, self._on_failure)
+        if lost:
+            self.lost += lost
+            self._engine.note_drops(now)
+        self.flush(now)
+
     def receive_records(self, bodies: list[bytes], now: float) -> None:
         """Take in the bodies of a link's RECORDS frames, and send what follows from them."""
         for body in bodies:
@@ -150,18 +167,29 @@ class CopyPath:
     def _check_connections(self, now: float) -> None:
         """Ask the kernel about connections whose clients are silent, and whose service is new, a few at a time."""
         engine = self._engine
+        sockets = self._sockets
         for _ in range(_CHECKS_AT_ONCE):
             connection = engine.next_check()
             if connection is None:
                 return
-            if not connection.is_silent(now) and self._sockets.knows(connection.key):
+            if sockets is None or (not connection.is_silent(now) and sockets.knows(connection.key)):
                 continue
-            state = self._sockets.find(connection.key)
-            if state == GONE:
-                self.look_after_rings(now)  # the drops of the last seconds count
-            if state in (OPEN, GONE):
-                saw_drops = engine.saw_drops_since(connection.opened_at)
-                connection.checked(state == OPEN, saw_drops, now)
+            self._judge(connection, sockets.find(connection.key), now)
+
+    def _judge(self, connection: ClientConnection, state: str, now: float) -> None:
+        """Have the connection know what the kernel says of it."""
+        if state == GONE:
+            self.look_after_rings(now)  # the drops of the last seconds count
+        if state in (OPEN, GONE):
+            connection.checked(state == OPEN, self._engine.saw_drops_since(connection.opened_at), now)
+
+    def receive_states(self, states: list[tuple[FlowKey, str]], now: float) -> None:
+        """Take in what other hosts' kernels say of connections."""
+        for flow, state in states:
+            connection = self._engine.find_connection(flow)
+            if connection is not None:
+                self._judge(connection, state, now)
+        self.flush(now)
 
     def shut_down(self, now: float) -> None:
         """Close the mirrored sessions on the target; nothing is sent after it."""
@@ -170,7 +198,8 @@ class CopyPath:
             self.output.send(self._shaper.drain(), now)
         self.output.send(self._engine.packets_to_send(now), now)
         self.output.close()
-        self._sockets.close()
+        if self._sockets is not None:
+            self._sockets.close()
 
 
 def _log_end(event: SessionEnded) -> None:

@@ -8,6 +8,7 @@ from ..wire cimport octets, tunnel
 
 cdef unsigned int _STATUS_KERNEL
 cdef unsigned int _STATUS_USER
+cdef unsigned int _STATUS_NOT_READY
 cdef unsigned int _STATUS_CHECKED
 cdef int _PACKET_HOST
 cdef int _OWN

@@ -35,7 +35,8 @@ STATUS_USER = 1
 
 _STATUS_KERNEL = STATUS_KERNEL
 _STATUS_USER = STATUS_USER
-_STATUS_CHECKED = 1 << 3 | 1 << 7  # checksums not there yet, as of local senders, or found valid
+_STATUS_NOT_READY = 1 << 3
+_STATUS_CHECKED = _STATUS_NOT_READY | 1 << 7  # checksums not there yet, as of local senders, or found valid
 _OLDEST_S = 60.0
 _PACKET_HOST = 0  # type of what is addressed to this host
 _OWN, _SPAN, _TUNNELS = OWN, SPAN, TUNNELS
@@ -76,7 +77,9 @@ def feed_block(
                 captured_at = now
             if intake == _TUNNELS:
                 inner = tunnel.inner_offset(view, start, captured, vxlan_port)
-                is_checked = False  # what the kernel says of checksums is about the outer packet
+                # Of checksums the kernel says something about the outer packet, except that a virtual machine's or
+                # container's packet has none yet: there is one such place in a packet, and that is the innermost.
+                is_checked = octets.native32(view, offset + 20) & _STATUS_NOT_READY != 0
             if intake == _TUNNELS and not inner:
                 empty += 1
             else:

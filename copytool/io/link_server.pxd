@@ -15,7 +15,6 @@ cdef class PeerConnection:
     cdef object _server
 
     cdef ServerEnd _make_end(self, double now)
-    cdef _take(self, list bodies)
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
 

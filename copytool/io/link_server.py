@@ -49,9 +49,6 @@ class PeerConnection:
     def _make_end(self, now: float) -> ServerEnd:
         raise NotImplementedError
 
-    def _take(self, bodies: list[bytes]) -> None:
-        """Take in what the peer has sent."""
-
     def status(self) -> dict[str, Any]:
         """Return the link's state as `copytool status --json` shows it."""
         return {
@@ -84,8 +81,7 @@ class PeerConnection:
                 self.end.close(f"closed by {self.client}")
             elif data:
                 bodies = self.end.receive_data(data, now)
-                if bodies:
-                    self._take(bodies)
+                self._server.on_content(self, bodies)
                 if self.end.awaits_decision:
                     self._server.decide(self, now)
                     if self.end.established:
@@ -133,6 +129,7 @@ class LinkServer(Generic[Peer]):
     """A listening socket and its peers, which are of one `kind`.
 
     decide(peer, now) is called when a peer has said hello; it calls peer.end.welcome() or refuse().
+    on_content(peer, bodies) is called when a peer has sent something, with what it has sent for its content.
     on_writable(peer) is called when a peer that was slow takes data again, on_drop(peer) when a peer is gone.
     refused: connections that ended before they were welcome, whatever the reason. Of each host's reasons the first few
     are logged, each once, until it is welcome. flags: those that say where to listen, for messages.
@@ -148,12 +145,14 @@ class LinkServer(Generic[Peer]):
         on_writable: Callable[[Peer], None],
         on_drop: Callable[[Peer], None],
         identity: TlsIdentity | None = None,
+        on_content: Callable[[Peer, list[bytes]], None] = lambda _peer, _bodies: None,
         flags: str = "-b, -p",
     ) -> None:
         self.loop = loop
         self.identity = identity
         self.decide = decide
         self._kind = kind
+        self.on_content = on_content
         self.on_writable = on_writable
         self.peers: list[Peer] = []
         self.refused = 0

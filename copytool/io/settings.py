@@ -7,11 +7,27 @@ from pathlib import Path
 
 from ..link.share import Network
 from ..mirror.config import MirrorConfig
-from ..mirror.targets import TargetMap
+from ..mirror.targets import Service, TargetMap
 
-__all__ = ["DEFAULT_LINK_PORT", "BudgetLimits", "CopySettings", "InterceptSettings", "TlsFiles"]
+__all__ = [
+    "DEFAULT_FEED_PORT",
+    "DEFAULT_LINK_PORT",
+    "FEEDS",
+    "VXLAN_PORT",
+    "BudgetLimits",
+    "CopySettings",
+    "Feed",
+    "ForwardSettings",
+    "InterceptSettings",
+    "TlsFiles",
+]
 
 DEFAULT_LINK_PORT = 36524
+DEFAULT_FEED_PORT = 36525
+VXLAN_PORT = 4789  # RFC 7348, section 5
+
+FEEDS = ("own", "span", "tunnel", "forward")
+"""Where a copy's packets come from: see the option --feed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,28 @@ class BudgetLimits:
     def any_measured(self) -> bool:
         """Return whether there is a limit."""
         return any(limit is not None for limit in (self.cpu_percent, self.memory_bytes, self.bandwidth_bits))
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where captured packets come from."""
+
+    kind: str = "own"
+    """One of FEEDS."""
+
+    vxlan_port: int = VXLAN_PORT
+    """UDP port of VXLAN."""
+
+    listen: tuple[str, int] = ("0.0.0.0", DEFAULT_FEED_PORT)
+    """Where `copytool forward` connects to."""
+
+    forwarders: list[str] | None = None
+    """Common names of the certificates that it may have; None: any."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the online host is this one, whose kernel knows the connections."""
+        return self.kind == "own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +116,9 @@ class CopySettings:
     ring_bytes: int = 64 * 1024 * 1024
     """Size of each interface's capture ring."""
 
+    feed: Feed = field(default_factory=Feed)
+    """Where the packets come from."""
+
     workers: int = 1
     """Processes that share the work."""
 
@@ -112,3 +153,35 @@ class InterceptSettings:
 
     peers: dict[str, list[Network]] | None = None
     """Client networks that each copy may claim, by its certificate's common name; None: any that nobody has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSettings:
+    """Settings of `copytool forward`."""
+
+    services: list[Service]
+    """What is captured."""
+
+    copy: tuple[str, int]
+    """Address and port of the copy that mirrors it."""
+
+    control_socket: Path
+    """Where `copytool status` asks."""
+
+    interfaces: list[str] = field(default_factory=lambda: [""])
+    """Interfaces to capture on; "" means all of them."""
+
+    ratio_percent: float = 100.0
+    """Share of the connections whose data is sent."""
+
+    clients: list[Network] = field(default_factory=list)
+    """Networks whose clients' data is sent; empty means all clients."""
+
+    buffer_bytes: int = 16 * 1024 * 1024
+    """How much may wait for the link."""
+
+    ring_bytes: int = 64 * 1024 * 1024
+    """Size of each interface's capture ring."""
+
+    tls: TlsFiles | None = None
+    """What the link is encrypted with; None: it is not."""

@@ -16,7 +16,7 @@ __all__ = ["add_up", "merge_sessions"]
 
 Document = dict[str, Any]
 
-_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link", "certificate", "capabilities")
+_NOT_ADDED = ("role", "version", "flavour", "dry_run", "steering", "link", "certificate", "capabilities", "feed")
 
 
 def add_up(settings: CopySettings, steering: Document, answers: Mapping[int, Document]) -> Document:
@@ -52,6 +52,7 @@ def _nothing(settings: CopySettings, steering: Document) -> Document:
         "dry_run": settings.mirror.dry_run,
         "steering": steering,
         **EngineCounters().to_json(0, 0),
+        "feed": {"kind": settings.feed.kind},
         "capture": {"packets": 0, "drops": 0, "problems": {}},
         "send": {"errors": {}, "unreachable": {}},
         "link": [],

@@ -4,7 +4,6 @@ cimport cython
 
 from .frames cimport FrameReader
 
-cdef int PACKETS
 cdef int RECORDS
 
 
@@ -35,7 +34,7 @@ cdef class ClientEnd(LinkEnd):
 
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
-    cdef _check(self, bytes body)
+    cdef bint _take(self, int kind, bytes body, list bodies) except -1
     cdef bint _control(self, int kind, bytes body, double now) except -1
 
 
@@ -53,7 +52,7 @@ cdef class ServerEnd(LinkEnd):
 
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
-    cdef _check(self, bytes body)
+    cdef bint _take(self, int kind, bytes body, list bodies) except -1
     cdef _hello(self, dict hello)
     cdef _read_hello(self, dict hello)
 

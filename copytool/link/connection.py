@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import DecodeError
 from . import frames
-from .frames import PACKETS, RECORDS, FrameReader, decode_json, encode_frame, encode_json, plain
+from .frames import RECORDS, FrameReader, decode_json, encode_frame, encode_json, plain
 from .records import check_records
 from .share import Share
 
@@ -97,18 +97,17 @@ class ClientEnd(LinkEnd):
         self._take_in(data, now)
         try:
             while (kind := reader.next_frame()) >= 0:
-                if kind == RECORDS and self.established:
-                    self._check(reader.body)
-                    bodies.append(reader.body)
-                elif not self._control(kind, reader.body, now):
+                if self.established and self._take(kind, reader.body, bodies):
+                    continue
+                if not self._control(kind, reader.body, now):
                     break
         except DecodeError as error:
             self.close(f"protocol error: {error}")
         return bodies
 
-    def _check(self, body: bytes) -> None:
-        """Raise DecodeError unless this may be the body of a RECORDS frame."""
-        raise DecodeError(f"unexpected frame type {RECORDS}")
+    def _take(self, kind: int, body: bytes, bodies: list[bytes]) -> bool:
+        """Take in a frame that the other end sends for its content; return whether it is one."""
+        raise NotImplementedError
 
     def _control(self, kind: int, body: bytes, now: float) -> bool:
         if kind == frames.WELCOME and not self.established:
@@ -147,8 +146,12 @@ class CopyEnd(ClientEnd):
     def __init__(self, share: Share, version: str, now: float) -> None:
         super().__init__({"features": []} | share.to_json(), version, now)
 
-    def _check(self, body: bytes) -> None:
+    def _take(self, kind: int, body: bytes, bodies: list[bytes]) -> bool:
+        if kind != RECORDS:
+            return False
         check_records(body)
+        bodies.append(body)
+        return True
 
 
 class ServerEnd(LinkEnd):
@@ -177,10 +180,9 @@ class ServerEnd(LinkEnd):
         self._take_in(data, now)
         try:
             while (kind := reader.next_frame()) >= 0:
-                if kind == PACKETS and self.established:
-                    self._check(reader.body)
-                    bodies.append(reader.body)
-                elif kind == frames.PING and self._has_hello:
+                if self.established and self._take(kind, reader.body, bodies):
+                    continue
+                if kind == frames.PING and self._has_hello:
                     if not self._outgoing:  # whatever waits there already will tell the peer as much
                         self._send(encode_frame(frames.PONG))
                 elif kind == frames.HELLO and not self._has_hello:
@@ -191,9 +193,9 @@ class ServerEnd(LinkEnd):
             self.refuse(f"protocol error: {error}")
         return bodies
 
-    def _check(self, body: bytes) -> None:
-        """Raise DecodeError unless this may be the body of a PACKETS frame."""
-        raise DecodeError(f"unexpected frame type {PACKETS}")
+    def _take(self, kind: int, body: bytes, bodies: list[bytes]) -> bool:
+        """Take in a frame that the other end sends for its content; return whether it is one."""
+        return False
 
     def _hello(self, hello: dict[str, Any]) -> None:
         if hello.get("protocol") != frames.PROTOCOL_VERSION:

@@ -22,7 +22,11 @@ cdef class ForwardEnd(ClientEnd):
     cpdef bint has_room(self) except -1
     cpdef bytearray begin(self)
     cpdef finish(self, bytearray frame, Py_ssize_t count)
+    cdef bint _take(self, int kind, bytes body, list bodies) except -1
 
 
 cdef class FeedEnd(ServerEnd):
     cdef public list services
+    cdef public list states
+
+    cdef bint _take(self, int kind, bytes body, list bodies) except -1

@@ -3,6 +3,10 @@
 A PACKETS frame's body is any number of packets, each behind eight octets: its length, with the highest bit set if the
 kernel or the sender has answered for its checksums, and how long ago it was captured, in microseconds. So the hosts'
 clocks need not agree. A packet of no octets says that others were lost here, and how many: in place of its age.
+
+copy sees what clients send and nothing that the service does. What the online host's kernel says of connections (the
+service reset one, or its end was lost) it asks forward for: a QUESTIONS frame's body is flow keys, each behind an octet
+with its length. The ANSWERS frame has them again, each with an octet behind it: the index in STATES.
 """
 
 from __future__ import annotations
@@ -11,10 +15,22 @@ from typing import Any
 
 from ..errors import DecodeError
 from ..wire import octets
+from ..wire.flow import FlowKey
 from . import frames
 from .connection import ClientEnd, ServerEnd
 
-__all__ = ["CHECKED", "HEAD_BYTES", "MAX_AGE", "FeedEnd", "ForwardEnd", "check_packets"]
+__all__ = [
+    "CHECKED",
+    "HEAD_BYTES",
+    "MAX_AGE",
+    "STATES",
+    "FeedEnd",
+    "ForwardEnd",
+    "check_packets",
+    "decode_questions",
+    "decode_states",
+    "encode_states",
+]
 
 HEAD_BYTES = 8
 """Octets before each packet."""
@@ -30,6 +46,15 @@ _FRAME_HEAD_BYTES = 5
 _LENGTH = CHECKED - 1
 
 
+STATES = ("unknown", "open", "gone")
+"""What a kernel says of a connection."""
+
+MAX_QUESTIONS = 64
+"""Flow keys in a QUESTIONS frame: each costs forward a question to its kernel."""
+
+_KEY_SIZES = (12, 36)
+
+
 def check_packets(body: octets.Buffer) -> None:
     """Raise DecodeError unless `body` is that of a PACKETS frame."""
     at = 0
@@ -38,6 +63,40 @@ def check_packets(body: octets.Buffer) -> None:
         at += _HEAD_BYTES + (octets.get32(body, at) & _LENGTH)
     if at != size:
         raise DecodeError(f"packets frame of {size} bytes ends in a packet's middle")
+
+
+def decode_questions(body: bytes) -> list[FlowKey]:
+    """Return the flow keys in a QUESTIONS frame's body."""
+    return [flow for flow, _ in _decode_flows(body, 0)]
+
+
+def encode_states(states: list[tuple[FlowKey, str]]) -> bytes:
+    """Return an ANSWERS frame."""
+    parts = [bytes([len(flow)]) + flow + bytes([STATES.index(state)]) for flow, state in states]
+    return frames.encode_frame(frames.ANSWERS, b"".join(parts))
+
+
+def decode_states(body: bytes) -> list[tuple[FlowKey, str]]:
+    """Return the flow keys in an ANSWERS frame's body, each with its state."""
+    found = []
+    for flow, number in _decode_flows(body, 1):
+        if number >= len(STATES):
+            raise DecodeError(f"{number} is no state of a connection")
+        found.append((flow, STATES[number]))
+    return found
+
+
+def _decode_flows(body: bytes, behind: int) -> list[tuple[FlowKey, int]]:
+    """Return flow keys, each with the octet behind it if there is one."""
+    found: list[tuple[FlowKey, int]] = []
+    at = 0
+    while at < len(body):
+        end = at + 1 + body[at]
+        if body[at] not in _KEY_SIZES or end + behind > len(body) or len(found) == MAX_QUESTIONS:
+            raise DecodeError(f"flow keys of {len(body)} bytes are cut off, too many, or no keys")
+        found.append((body[at + 1 : end], body[end] if behind else 0))
+        at = end + behind
+    return found
 
 
 class ForwardEnd(ClientEnd):
@@ -75,15 +134,30 @@ class ForwardEnd(ClientEnd):
             self._outgoing += frame
             self.forwarded += count
 
+    def _take(self, kind: int, body: bytes, bodies: list[bytes]) -> bool:
+        if kind != frames.QUESTIONS:
+            return False
+        decode_questions(body)
+        bodies.append(body)
+        return True
+
+    def answer(self, states: list[tuple[FlowKey, str]]) -> None:
+        """Queue what the kernel says of connections."""
+        self._send(encode_states(states))
+
 
 class FeedEnd(ServerEnd):
-    """copy's end: takes in packets. services: what the other end says that it captures, for people to see."""
+    """copy's end: takes in packets. services: what the other end says that it captures, for people to see.
 
-    __slots__ = ("services",)
+    states: answers that were received and not yet fetched.
+    """
+
+    __slots__ = ("services", "states")
 
     def __init__(self, now: float) -> None:
         super().__init__(now)
         self.services: list[str] = []
+        self.states: list[tuple[FlowKey, str]] = []
 
     def _read_hello(self, hello: dict[str, Any]) -> None:
         forward = hello.get("forward")
@@ -92,5 +166,17 @@ class FeedEnd(ServerEnd):
             raise DecodeError("the peer is no `copytool forward`; a copy's -s names intercepts, which listen elsewhere")
         self.services = [frames.plain(service, 60) for service in services[:16]]
 
-    def _check(self, body: bytes) -> None:
-        check_packets(body)
+    def _take(self, kind: int, body: bytes, bodies: list[bytes]) -> bool:
+        if kind == frames.PACKETS:
+            check_packets(body)
+            bodies.append(body)
+            return True
+        if kind == frames.ANSWERS:
+            self.states += decode_states(body)
+            return True
+        return False
+
+    def ask(self, flow: FlowKey) -> None:
+        """Queue a question for a connection; none while others wait, as it is asked again."""
+        if self.established and not self._outgoing:
+            self._send(frames.encode_frame(frames.QUESTIONS, bytes([len(flow)]) + flow))

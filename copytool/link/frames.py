@@ -13,12 +13,14 @@ from typing import Any
 from ..errors import DecodeError
 
 __all__ = [
+    "ANSWERS",
     "HELLO",
     "MAX_FRAME",
     "PACKETS",
     "PING",
     "PONG",
     "PROTOCOL_VERSION",
+    "QUESTIONS",
     "RECORDS",
     "REFUSED",
     "WELCOME",
@@ -31,7 +33,7 @@ __all__ = [
 
 PROTOCOL_VERSION = 1
 
-HELLO, WELCOME, REFUSED, RECORDS, PING, PONG, PACKETS = range(1, 8)
+HELLO, WELCOME, REFUSED, RECORDS, PING, PONG, PACKETS, QUESTIONS, ANSWERS = range(1, 10)
 
 MAX_FRAME = 256 * 1024
 """Largest accepted length field; a peer that announces more is cut off before anything is buffered for it."""

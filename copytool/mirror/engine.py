@@ -238,6 +238,10 @@ class Engine:
         """
         return self._checks.popleft() if self._checks else None
 
+    def find_connection(self, flow: FlowKey) -> ClientConnection | None:
+        """Return the connection that is mirrored with this flow, from client to online service, or None."""
+        return self._connections.get(flow)
+
     def saw_drops_since(self, since: float) -> bool:
         """Return whether the kernel has dropped packets since then."""
         return self._drops_at >= since

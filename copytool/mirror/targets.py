@@ -6,10 +6,13 @@ from .config import MirrorConfig
 from .habits import TargetHabits
 from .path import PathLimit
 
-__all__ = ["TargetMap", "Targets"]
+__all__ = ["Service", "TargetMap", "Targets"]
 
-TargetMap = dict[tuple[bytes | None, int], tuple[bytes, int]]
-"""(online address or None for any, online port) -> (target address, target port); addresses packed."""
+Service = tuple[bytes | None, int]
+"""Online address or None for any, and port; the address packed."""
+
+TargetMap = dict[Service, tuple[bytes, int]]
+"""Online service -> (target address, target port); addresses packed."""
 
 _HEADER_BYTES = {4: 40, 16: 60}  # of IP and TCP, by the length of an address
 

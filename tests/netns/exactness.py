@@ -21,7 +21,7 @@ def assert_exact(network: Network, *reports: dict[str, Any], timeout_s: float = 
     last: dict[str, Any] = {}
 
     def all_ended() -> bool:
-        last.update(network.online.status())
+        last.update(network.copy_host.status())
         outcomes = last["sessions"]["outcomes"]
         return last["sessions"]["seen"] >= count and not outcomes["active"]
 

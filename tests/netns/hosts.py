@@ -70,10 +70,18 @@ class Host:
             self.command(*words), check=check, capture_output=True, text=True, timeout=120, cwd=ROOT, env=ENVIRONMENT
         )
 
-    def start(self, *words: object) -> subprocess.Popen[str]:
-        """Start a command; its output goes to a file that `output` reads."""
+    def start(self, *words: object, stdin: bool = False) -> subprocess.Popen[str]:
+        """Start a command; its output goes to a file that `output` reads. stdin: have a pipe to it."""
         log = (self.scratch / f"{len(self._children)}.log").open("w+")
-        child = subprocess.Popen(self.command(*words), stdout=log, stderr=log, text=True, cwd=ROOT, env=ENVIRONMENT)
+        child = subprocess.Popen(
+            self.command(*words),
+            stdin=subprocess.PIPE if stdin else None,
+            stdout=log,
+            stderr=log,
+            text=True,
+            cwd=ROOT,
+            env=ENVIRONMENT,
+        )
         child.log = log  # type: ignore[attr-defined]
         self._children.append(child)
         return child
@@ -82,7 +90,7 @@ class Host:
         """Return the words of a copytool command, with this host's own control socket; `|` protects spaces."""
         words = line.split("|")
         words = [*words[0].split(), *words[1:]]
-        commands = ("copy", "intercept", "check")
+        commands = ("copy", "intercept", "forward", "check")
         if (
             words[0] in commands
             and words[:2] != ["check", "target"]
@@ -132,6 +140,7 @@ class Network:
         self._numbers: dict[str, int] = {}
         self.switch = Host(f"{self._prefix}switch", scratch / "switch")
         self.watch: Any = None
+        self._copy_host: Host | None = None
         self.on_new_interface: Callable[[str], None] = lambda name: None
 
     def __getattr__(self, name: str) -> Host:
@@ -139,6 +148,18 @@ class Network:
             return self.__dict__["hosts"][name]
         except KeyError:
             raise AttributeError(name) from None
+
+    @property
+    def copy_host(self) -> Host:
+        """Where copy runs: online, unless copy_on_assistant() was called."""
+        return self._copy_host or self.hosts["online"]
+
+    def copy_on_assistant(self) -> Host:
+        """Have copy run on the assistant; return that host, with a control socket beside intercept's."""
+        scratch = self._scratch / "copy"
+        scratch.mkdir()
+        self._copy_host = Host(self.hosts["assistant"].namespace, scratch)
+        return self._copy_host
 
     def create(self) -> None:
         """Make namespaces, a bridge, addresses, and the target's route for the client network."""
@@ -186,7 +207,7 @@ class Network:
 
     def stop(self) -> None:
         """Kill everything that was started on a host."""
-        for host in (*self.hosts.values(), self.switch):
+        for host in (*self.hosts.values(), self.switch, self.copy_host):
             host.stop_all()
 
     def start_services(self) -> None:
@@ -219,14 +240,14 @@ class Network:
         """Start intercept, then copy, and wait for the link."""
         self.assistant.start(*self.assistant.copytool(intercept))
         self.wait_listening("assistant", 36524)
-        self.online.start(*self.online.copytool(copy))
+        self.copy_host.start(*self.copy_host.copytool(copy))
         self.wait_for_link()
 
     def wait_for_link(self) -> None:
         """Wait until copy says that the link is established and its target can be reached."""
 
         def ready() -> bool:
-            status = self.online.status()
+            status = self.copy_host.status()
             assert not status or status["flavour"] == flavour(), "copy is not the flavour that is tested"
             return bool(status) and status["link"][0]["state"] == "established" and not status["send"]["unreachable"]
 

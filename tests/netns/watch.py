@@ -38,6 +38,8 @@ class Expectations:
     """Addresses of the assistant."""
     onlines: tuple[str, ...] = ("192.168.50.10", "fd50::10")
     """Addresses of the online host."""
+    senders: tuple[str, ...] = ("online",)
+    """Hosts that copy runs on."""
     checks: bool = False
     """Whether the online host may ask the target and the assistant for themselves: ICMP, and connections."""
 
@@ -49,7 +51,7 @@ class Expectations:
         to_target = f"({source} and {_any('dst host', self.targets)} and {_any('tcp dst port', self.services)})"
         answer = f"({_any('src host', self.targets)} and {destination})"
         allowed_to = {"target": f" and not {to_target}", "assistant": f" and not {answer}"}
-        allowed_from = {"online": f" and not {to_target}", "target": f" and not {answer}"}
+        allowed_from = dict.fromkeys(self.senders, f" and not {to_target}") | {"target": f" and not {answer}"}
         if host == "router":
             return  # it passes on what the rules of both ends' cables look at
         yield f"client network reaches {host}", f"{towards} and {mirrored}{allowed_to.get(host, '')}"
@@ -64,11 +66,12 @@ class Expectations:
             link = f"({_any('dst host', self.assistants)} and {_any('tcp dst port', self.links)})"
             strange = f"{_any('dst host', self.targets)} or {destination}"
             response = f"({_any('tcp src port', self.services)} and not ({strange}))"
+            mirror = f" and not {to_target}" if host in self.senders else ""
             own = f" and not ({_any('dst host', (*self.targets, *self.assistants))} and not {source})"
             yield (
                 "online sends to a stranger",
                 f"inbound and (ip or ip6) and not ether multicast and not icmp6"
-                f" and not {to_target} and not {link} and not {response}{own if self.checks else ''}",
+                f"{mirror} and not {link} and not {response}{own if self.checks else ''}",
             )
 
     def control(self) -> str:

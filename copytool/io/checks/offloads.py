@@ -8,8 +8,8 @@ from typing import Any
 
 from pyroute2.ethtool.ethtool import Ethtool
 
-from ..copy_daemon import BLOCK_BYTES
 from ..netlink import IPRoute
+from ..sources import BLOCK_BYTES
 from .result import Result, failed, ok, skipped
 
 __all__ = ["check_offloads"]

@@ -25,9 +25,9 @@ options:
     type: str
     required: true
   usage:
-    description: C(client) for copy, C(server) for intercept.
+    description: C(client) for copy and forward, C(server) for intercept, C(both) for a copy that forward connects to.
     type: str
-    choices: [client, server]
+    choices: [client, server, both]
     required: true
   addresses:
     description: IP addresses and names that the host is connected to by.
@@ -93,7 +93,7 @@ def main() -> None:
             "authority_dir": {"type": "path", "required": True},
             "current": {"type": "str", "default": ""},
             "name": {"type": "str", "required": True},
-            "usage": {"type": "str", "choices": ["client", "server"], "required": True},
+            "usage": {"type": "str", "choices": ["client", "server", "both"], "required": True},
             "addresses": {"type": "list", "elements": "str", "default": []},
             "days": {"type": "int", "default": 397},
             "renew_days": {"type": "int", "default": 60},

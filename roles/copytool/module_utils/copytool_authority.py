@@ -25,7 +25,9 @@ AUTHORITY_DAYS = 3650
 CLOCKS_DIFFER = timedelta(hours=1)
 """A certificate is valid from a while ago: hosts' clocks may be behind."""
 
-USAGES = {"client": ExtendedKeyUsageOID.CLIENT_AUTH, "server": ExtendedKeyUsageOID.SERVER_AUTH}
+_CLIENT, _SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+USAGES = {"client": [_CLIENT], "server": [_SERVER], "both": [_CLIENT, _SERVER]}
+WHAT_FOR = {"client": "a client", "server": "a server", "both": "a client and a server"}
 _NO_USAGE = dict.fromkeys(
     ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only"),
     False,
@@ -78,7 +80,7 @@ class Authority:
             _write(self._directory / "ca.pem", self.bundle, 0o644)
 
     def issue(self, name: str, usage: str, addresses: Sequence[str]) -> str:
-        """Return a new key and certificate, as PEM. usage: "client" or "server". addresses: IP addresses, or names."""
+        """Return a new key and certificate, as PEM. usage: one of USAGES. addresses: IP addresses, or names."""
         with _locked(self._directory):
             own = serialization.load_pem_private_key((self._directory / "ca.key").read_bytes(), None)
         issuer = self.certificates[0]
@@ -88,7 +90,7 @@ class Authority:
         extensions: list[tuple[Any, bool]] = [
             (x509.BasicConstraints(ca=False, path_length=None), True),
             (key_usage, True),
-            (x509.ExtendedKeyUsage([USAGES[usage]]), False),
+            (x509.ExtendedKeyUsage(USAGES[usage]), False),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key()), False),
         ]
         if addresses:
@@ -109,8 +111,8 @@ class Authority:
             return "it is from another authority"
         if certificate.subject != _name(name):
             return f"it is not made out to {name}"
-        if USAGES[usage] not in usages:
-            return f"it is not for a {usage}"
+        if not {*USAGES[usage]} <= {*usages}:
+            return f"it is not for {WHAT_FOR[usage]}"
         missing = {_general_name(address) for address in addresses} - _alternative_names(certificate)
         if missing:
             return f"it lacks {', '.join(sorted(str(one.value) for one in missing))}"
