@@ -210,13 +210,6 @@ def test_a_link_that_does_not_keep_up(network: Network) -> None:
 
     def told() -> bool:
         copy = network.copy_host.status()
-        print(
-            copy["feed"],
-            copy["sessions"]["outcomes"]["active"],
-            copy["bytes"],
-            network.online.status()["forwarded"],
-            network.online.status()["link"],
-        )
         return copy["feed"]["lost_packets"] > 0 and not copy["sessions"]["outcomes"]["active"]
 
     wait_until(told, "copy is told, and has ended what it could not have", 60)
