@@ -17,27 +17,53 @@ def mirror_check_json(result: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def mirror_check_lines(result: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """The JSON lines that a command printed; None when it did not run."""
+def mirror_check_lines(result: dict[str, Any], ports: list[int] | int = ()) -> list[dict[str, Any]] | None:
+    """The JSON lines that `tail` printed of a session log, those of services on other ports left out.
+
+    No ports are all ports. None when it did not run.
+    """
     if result.get("skipped") or "stdout" not in result:
         return None
-    return [json.loads(line) for line in result["stdout"].splitlines()]
+    wanted = {int(port) for port in ([ports] if isinstance(ports, int | str) else ports)}
+    lines = [json.loads(line) for line in result["stdout"].splitlines()]
+    return [line for line in lines if not wanted or line["local_port"] in wanted]
 
 
-def mirror_check_logs(names: list[str], hostvars: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """By host: the JSON lines of the result that it registered as `key`; None when there is none."""
-    return {name: mirror_check_lines(hostvars[name].get(key, {})) for name in names}
+def mirror_check_logs(
+    names: list[str], hostvars: Mapping[str, Any], kind: str, ports: list[int] | int = ()
+) -> dict[str, Any]:
+    """By host: what its service `online` or `target` logged, see mirror_check_lines(); None when it keeps no log."""
+    return {name: mirror_check_lines(hostvars[name].get(f"__mirror_check_{kind}_log", {}), ports) for name in names}
 
 
-def mirror_check_statuses(names: list[str], hostvars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By host: its daemon's status `before` and `after`."""
+def mirror_check_statuses(names: list[str], hostvars: Mapping[str, Any], daemon: str) -> dict[str, dict[str, Any]]:
+    """By host: the status of its daemon of this kind, `before` and `after`."""
     return {
         name: {
-            when: mirror_check_json(hostvars[name].get(f"__mirror_check_status_{when}", {}))
+            when: mirror_check_json(_of_daemon(hostvars[name].get(f"__mirror_check_status_{when}", {}), daemon))
             for when in ("before", "after")
         }
         for name in names
     }
+
+
+def mirror_check_versions(statuses: dict[str, Any]) -> list[str]:
+    """What each daemon of a host is, from the results of the loop that asked them."""
+    return [f"copytool {daemon_of(result)} {_version(mirror_check_json(result))}" for result in statuses["results"]]
+
+
+def daemon_of(result: dict[str, Any]) -> str:
+    """The daemon that a result is of: of a loop over daemons, or over the results of such a loop."""
+    item = result["item"]
+    return str(item["item"] if isinstance(item, Mapping) else item)
+
+
+def _of_daemon(statuses: dict[str, Any], daemon: str) -> dict[str, Any]:
+    return next((result for result in statuses.get("results", []) if daemon_of(result) == daemon), {})
+
+
+def _version(status: dict[str, Any]) -> str:
+    return f"{status['version']}, {status['flavour']}" if status else "(does not answer)"
 
 
 def mirror_check_linked(status: dict[str, Any]) -> bool:
@@ -68,4 +94,5 @@ class FilterModule:
             "mirror_check_lines": mirror_check_lines,
             "mirror_check_logs": mirror_check_logs,
             "mirror_check_statuses": mirror_check_statuses,
+            "mirror_check_versions": mirror_check_versions,
         }

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def self_check_settings(names: list[str], hostvars: Mapping[str, Any]) -> dict[str, str]:
-    """By online host: the text of its copy.toml."""
+    """By host that runs copy: the text of its copy.toml."""
     contents = {name: hostvars[name].get("__self_check_settings", {}).get("content") for name in names}
     return {name: base64.b64decode(content).decode() for name, content in contents.items() if content}
 

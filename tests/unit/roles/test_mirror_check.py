@@ -188,21 +188,44 @@ def test_lines_of_a_log_that_is_not_kept_are_none() -> None:
     assert filters["mirror_check_lines"]({"stdout": '{"bytes": 1}\n{"bytes": 2}'}) == [{"bytes": 1}, {"bytes": 2}]
 
 
+def answer(item: Any, role: str) -> dict[str, Any]:
+    """A result of the loop that asks a host's daemons for their status."""
+    return {"item": item, "rc": 0, "stdout": f'{{"role": "{role}", "version": "1", "flavour": "pure"}}'}
+
+
 def test_what_hosts_registered_is_found_by_host() -> None:
+    before = [answer("copy", "copy"), {"item": "intercept", "rc": 3, "stdout": ""}]
     hostvars = {
         "one": {
-            "__mirror_check_status_after": {"rc": 0, "stdout": '{"role": "copy"}'},
-            "log": {"stdout": '{"bytes": 1}'},
+            "__mirror_check_status_before": {"results": before},
+            "__mirror_check_status_after": {"results": [answer(before[0], "copy"), answer(before[1], "intercept")]},
+            "__mirror_check_target_log": {"stdout": '{"bytes": 1}'},
         },
-        "two": {"log": {"skipped": True}},
+        "two": {"__mirror_check_target_log": {"skipped": True}},
         "other": {},
     }
     names = ["one", "two"]
-    assert filters["mirror_check_logs"](names, hostvars, "log") == {"one": [{"bytes": 1}], "two": None}
-    assert filters["mirror_check_statuses"](names, hostvars) == {
-        "one": daemon({}, {"role": "copy"}),
-        "two": daemon({}, {}),
-    }
+    assert filters["mirror_check_logs"](names, hostvars, "target") == {"one": [{"bytes": 1}], "two": None}
+    status = {"version": "1", "flavour": "pure"}
+    copy, intercept = {"role": "copy", **status}, {"role": "intercept", **status}
+    statuses = filters["mirror_check_statuses"]
+    assert statuses(names, hostvars, "copy") == {"one": daemon(copy, copy), "two": daemon({}, {})}
+    assert statuses(["one"], hostvars, "intercept") == {"one": daemon({}, intercept)}
+
+
+def test_each_daemon_of_a_host_is_named() -> None:
+    results = {"results": [answer("copy", "copy"), {"item": "intercept", "rc": 3, "stdout": ""}]}
+    versions = filters["mirror_check_versions"]
+    assert versions(results) == ["copytool copy 1, pure", "copytool intercept (does not answer)"]
+    assert versions({"results": []}) == []
+
+
+def test_services_of_one_host_are_told_apart_by_their_ports() -> None:
+    lines = {"stdout": '{"local_port": 1025}\n{"local_port": 1026}'}
+    for ports, found in ((1026, [1026]), ([1025], [1025]), (["1025", 1026], [1025, 1026]), ([], [1025, 1026])):
+        assert [line["local_port"] for line in filters["mirror_check_lines"](lines, ports)] == found
+    hostvars = {"one": {"__mirror_check_online_log": lines}}
+    assert filters["mirror_check_logs"](["one"], hostvars, "online", 1025) == {"one": [{"local_port": 1025}]}
 
 
 def test_a_daemon_is_linked_when_all_its_links_are() -> None:

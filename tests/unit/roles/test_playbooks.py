@@ -1,0 +1,50 @@
+"""Which hosts the plays run on: those of copy_hosts, where an inventory has that group, instead of the online hosts."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.topology import REPOSITORY
+
+INVENTORY = """\
+all:
+  children:
+    online_hosts: {{hosts: {{online: }}}}
+    target_hosts: {{hosts: {{target: }}}}
+    assistant_hosts: {{hosts: {{assistant: }}}}
+    client_hosts: {{hosts: {{client: }}}}
+    copy_hosts: {{hosts: {copy}}}
+"""
+OTHERS = {"assistant", "target"}
+
+
+def hosts_of(names: tuple[str, ...], inventory: Path) -> dict[str, list[set[str]]]:
+    """The hosts of each play of playbooks, as Ansible lists them."""
+    program = Path(sys.executable).with_name("ansible-playbook")
+    words = [program, *(f"playbooks/{name}.yml" for name in names), "-i", inventory, "--list-hosts"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    listed = re.split(r"^playbook: playbooks/(\w+)\.yml$", done.stdout, flags=re.MULTILINE)[1:]
+    return {
+        name: [
+            set(re.findall(r"^      (\S+)$", play, re.MULTILINE))
+            for play in re.split(r"^  play #\d+", plays, flags=re.MULTILINE)[1:]
+        ]
+        for name, plays in zip(listed[::2], listed[1::2], strict=True)
+    }
+
+
+@pytest.mark.parametrize(("copy", "runs_copy"), [("{}", "online"), ("{sender: }", "sender")])
+def test_plays_for_copy(tmp_path: Path, copy: str, runs_copy: str) -> None:
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(INVENTORY.format(copy=copy))
+    plays = hosts_of(("check", "copy", "remove", "steer", "stop", "verify"), inventory)
+    both = {"online", runs_copy, *OTHERS}
+    assert plays["copy"] == plays["steer"] == [{runs_copy}]
+    assert plays["stop"] == [{runs_copy}, {"assistant"}]
+    assert plays["remove"][1] == {runs_copy}
+    assert plays["check"][:4] == [{runs_copy}, OTHERS, {runs_copy}, OTHERS]
+    assert plays["verify"][:3] == [both, {"client"}, both]
