@@ -75,6 +75,10 @@ COPY_OPTIONS = (
         parse=values.parse_networks,
         is_list=True,
     ),
+    Option(
+        "allow-local-target",
+        "a target may be on this host, on a port that is not mirrored; the test copy then uses production's CPU",
+    ),
     Option("dry-run", "send nothing, neither to targets nor to intercepts; count what would have been mirrored"),
     Option("copies", "mirror sessions per client connection", "n", "N", values.integer(1, MAX_COPIES), 1),
     Option(

@@ -54,6 +54,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
         client_ranges=ranges,
         control_socket=values["control_socket"] or default_control_socket("copy"),
         interfaces=values["interface"] or [""],
+        allow_local_target=values["allow_local_target"] or False,
         clients=values["clients"] or [],
         mirror=MirrorConfig(
             copies=values["copies"],
@@ -135,6 +136,11 @@ def _client_networks(values: dict[str, Any]) -> Any:
         raise ConfigError("-c (--client-network) and --keep-client-addresses exclude each other; choose one")
     if given:
         return given
+    if keep and values["allow_local_target"]:
+        raise ConfigError(
+            "--allow-local-target and --keep-client-addresses exclude each other: this host's answers would reach the"
+            " clients; say -c, like -c 192.168.60.x"
+        )
     if keep:
         return [ip_network("0.0.0.0/0"), ip_network("::/0")], []
     raise ConfigError(

@@ -75,7 +75,7 @@ class CopyDaemon:
         )
         targets = sorted(set(settings.targets.values()))
         addresses = sorted({address for address, _ in targets})
-        self._next_hops = NextHopTable(addresses, keeper, self._tell_engine, now)
+        self._next_hops = NextHopTable(addresses, keeper, self._tell_engine, now, settings.allow_local_target)
         session_log = SessionLog()
         bits = settings.budgets.bandwidth_bits
         self._shaper = None if bits is None else Shaper(bits, now)
@@ -227,12 +227,9 @@ class CopyDaemon:
 def check_addresses(settings: CopySettings, local: Iterable[bytes]) -> None:
     """Refuse what would turn the mirror on the production service or on real hosts, given this host's addresses."""
     local = frozenset(local)
-    for address, _port in settings.targets.values():
-        if address in local:
-            raise ConfigError(
-                f"-x (--map): target {format_address(address)} is an address of this host; the service would get"
-                " everything twice. Name the test host"
-            )
+    for address, port in settings.targets.values():
+        if address in local or ip_address(address).is_loopback:
+            _check_local_target(settings, address, port)
     network = ClientNetwork(settings.client_ranges, settings.all_client_ranges)
     intercepts = {ip_address(host).packed for host, _port in settings.intercepts}
     for address in sorted(local | intercepts):
@@ -241,3 +238,21 @@ def check_addresses(settings: CopySettings, local: Iterable[bytes]) -> None:
                 f"-c (--client-network): {format_address(address)} is inside it, which is in use here; "
                 "take a network that exists nowhere"
             )
+
+
+def _check_local_target(settings: CopySettings, address: bytes, port: int) -> None:
+    """Refuse a target on this host unless that is meant, and it cannot be a mirrored service.
+
+    A service may listen on all addresses, so that a port which is mirrored at one of them is refused at any.
+    """
+    text = format_address(address)
+    if not settings.allow_local_target:
+        raise ConfigError(
+            f"-x (--map): target {text} is an address of this host; the service would get everything twice. Name the"
+            " test host, or say --allow-local-target if the test copy is here, on another port"
+        )
+    if any(port == online_port for _, online_port in settings.targets):
+        raise ConfigError(
+            f"-x (--map): target {text} port {port} is on this host, and port {port} is mirrored: it is the service"
+            " itself, or looks like it. Let the test copy listen on another port"
+        )

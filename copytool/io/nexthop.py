@@ -60,15 +60,21 @@ class NextHopTable:
     """Next hops of a fixed set of targets, kept fresh by polling the kernel every two seconds.
 
     hops: targets that can be reached. local_addresses: the packed addresses of this host. on_refresh(table) is called
-    after each look-up.
+    after each look-up. allow_local: whether a target may be an address of this host.
     """
 
     def __init__(
-        self, targets: list[bytes], keeper: NeighbourKeeper, on_refresh: Callable[[NextHopTable], None], now: float
+        self,
+        targets: list[bytes],
+        keeper: NeighbourKeeper,
+        on_refresh: Callable[[NextHopTable], None],
+        now: float,
+        allow_local: bool = False,
     ) -> None:
         self.hops: dict[bytes, NextHop] = {}
         self._keeper = keeper
         self._targets = targets
+        self._allow_local = allow_local
         self._on_refresh = on_refresh
         self._problems: dict[bytes, _Problem] = {}
         self.local_addresses: frozenset[bytes] = frozenset()
@@ -156,9 +162,11 @@ class NextHopTable:
         link = _first(self._netlink.get_links(index))
         name = str(link.get_attr("IFLA_IFNAME"))
         mtu = _route_mtu(route) or int(link.get_attr("IFLA_MTU"))
-        if route["type"] == _RTN_LOCAL:
+        if route["type"] == _RTN_LOCAL and not self._allow_local:
             return None, "is an address of this host"
-        if link["ifi_type"] != _ARPHRD_ETHER:
+        # Over the loopback a packet socket will not do: the kernel would look at where such a packet comes from, and
+        # drop it. What a raw IP socket sends has its way already.
+        if route["type"] == _RTN_LOCAL or link["ifi_type"] != _ARPHRD_ETHER:
             return NextHop(name, b"", mtu), ""
         gateway = _gateway(route) or format_address(target)
         yield

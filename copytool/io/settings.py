@@ -101,6 +101,9 @@ class CopySettings:
     interfaces: list[str] = field(default_factory=lambda: [""])
     """Interfaces to capture on; "" means all of them."""
 
+    allow_local_target: bool = False
+    """Whether a target may be on this host, on a port that is not mirrored."""
+
     clients: list[Network] = field(default_factory=list)
     """Networks whose clients are mirrored; empty means all clients."""
 

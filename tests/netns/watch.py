@@ -40,6 +40,10 @@ class Expectations:
     """Addresses of the online host."""
     senders: tuple[str, ...] = ("online",)
     """Hosts that copy runs on."""
+    ends_at_target: bool = False
+    """Whether answers end at the target itself: nothing to the client network may leave it."""
+    one_host: bool = False
+    """Whether the test copy is on the online host, too: nothing of the client network may be on any cable."""
     checks: bool = False
     """Whether the online host may ask the target and the assistant for themselves: ICMP, and connections."""
 
@@ -50,8 +54,10 @@ class Expectations:
         source, destination = _any("src net", _CLIENT_NETWORKS), _any("dst net", _CLIENT_NETWORKS)
         to_target = f"({source} and {_any('dst host', self.targets)} and {_any('tcp dst port', self.services)})"
         answer = f"({_any('src host', self.targets)} and {destination})"
-        allowed_to = {"target": f" and not {to_target}", "assistant": f" and not {answer}"}
-        allowed_from = dict.fromkeys(self.senders, f" and not {to_target}") | {"target": f" and not {answer}"}
+        sent = "" if self.one_host else f" and not {to_target}"
+        answered = "" if self.ends_at_target else f" and not {answer}"
+        allowed_to = {"target": sent, "assistant": answered}
+        allowed_from = dict.fromkeys(self.senders, sent) | {"target": answered}
         if host == "router":
             return  # it passes on what the rules of both ends' cables look at
         yield f"client network reaches {host}", f"{towards} and {mirrored}{allowed_to.get(host, '')}"
@@ -119,7 +125,9 @@ class Watch:
         switch = self._network.switch.namespace
         for name, expression in self._expectations.rules(host, mac):
             self._taps.append((name, Tap(switch, host, expression)))
-        if host == "target":
+        if self._expectations.one_host and host == "online":
+            self._controls.append(Tap(self._network.online.namespace, "lo", self._expectations.control()))
+        elif host == "target":
             self._controls.append(Tap(switch, host, self._expectations.control()))
 
     def violations(self) -> dict[str, list[str]]:
@@ -131,7 +139,7 @@ class Watch:
         return found
 
     def mirrored_syns(self) -> int:
-        """Return how many SYNs of mirrored sessions were on the target's cable."""
+        """Return how many SYNs of mirrored sessions were on the target's cable, or on the one host's loopback."""
         return sum(tap.count() for tap in self._controls)
 
     def close(self) -> None:

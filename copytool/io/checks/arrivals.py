@@ -25,7 +25,6 @@ __all__ = ["check_answers", "check_arrivals"]
 
 _GRACE_S = 0.3
 _ANSWER_S = 4.0  # a target that has not answered the probe's last SYN by then will not
-_LOOPBACK = "lo"
 
 
 def check_arrivals(networks: Sequence[Network], services: Sequence[tuple[bytes, int]], wait_s: float) -> Result:
@@ -79,7 +78,8 @@ def check_answers(settings: InterceptSettings, daemon: Daemon, wait_s: float) ->
 
     def note(seen: Seen) -> None:
         is_answer = seen.flags & RST or seen.flags & ACK
-        if is_answer and not seen.is_outgoing and seen.interface != _LOOPBACK and seen.destination not in local:
+        is_own = seen.destination in local or ip_address(seen.destination).is_loopback
+        if is_answer and not seen.is_outgoing and not is_own:
             arrived[_flow(seen)] = seen
 
     def note_passed(seen: Seen) -> None:

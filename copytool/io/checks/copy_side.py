@@ -84,7 +84,7 @@ def _check_addresses(settings: CopySettings) -> Result:
 def _check_next_hops(settings: CopySettings, keeper: NeighbourKeeper, hops: dict[bytes, NextHop]) -> Iterator[Result]:
     """Whether the kernel knows a route, and a link-layer address, to each target; fills `hops`."""
     targets = sorted({address for address, _ in settings.targets.values()})
-    table = NextHopTable(targets, keeper, lambda _table: None, time.monotonic())
+    table = NextHopTable(targets, keeper, lambda _table: None, time.monotonic(), settings.allow_local_target)
     try:
         deadline = time.monotonic() + _RESOLVE_S
         while table.problems and time.monotonic() < deadline:

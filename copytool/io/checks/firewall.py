@@ -17,7 +17,7 @@ from ...errors import HostError
 from . import host
 from .result import Result, failed, ok, warning
 
-__all__ = ["Packet", "check_firewall", "suspects"]
+__all__ = ["Packet", "check_firewall", "read_ruleset", "suspects"]
 
 _YES, _MAYBE, _NO = "yes", "maybe", "no"
 _DROPS = ("drop", "reject")
@@ -57,7 +57,7 @@ def check_firewall(packets: list[Packet]) -> Result:
     """Whether a rule of this host drops, rejects or rewrites one of the packets."""
     legacy = _legacy_tables()
     try:
-        ruleset = json.loads(host.output_of("nft", "-j", "list", "ruleset"))
+        ruleset = read_ruleset()
     except HostError as error:
         if not legacy and "no command" in str(error):
             return ok("firewall", "no nft, and no iptables in use")
@@ -75,6 +75,12 @@ def check_firewall(packets: list[Packet]) -> Result:
     way = f"{packet.source} to {packet.destination} port {packet.destination_port}"
     fix = f"let TCP pass from {way}, and its answers; see `nft -a list ruleset`"
     return (failed if worst.certain else warning)("firewall", seen, cause, fix)
+
+
+def read_ruleset() -> dict[str, Any]:
+    """Return what `nft -j list ruleset` prints."""
+    ruleset: dict[str, Any] = json.loads(host.output_of("nft", "-j", "list", "ruleset"))
+    return ruleset
 
 
 def _legacy_tables() -> list[str]:

@@ -73,7 +73,8 @@ class _Stage:
         self._probe: Probe | None = None
         self._with_probe = with_probe
         targets = sorted(set(settings.targets.values()))
-        self._next_hops = NextHopTable(sorted({address for address, _ in targets}), keeper, lambda _table: None, now)
+        addresses = sorted({address for address, _ in targets})
+        self._next_hops = NextHopTable(addresses, keeper, lambda _table: None, now, settings.allow_local_target)
         self._output = PacketOutput(self._next_hops)
         share = Share(settings.client_networks, targets)
         identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None

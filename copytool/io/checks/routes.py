@@ -1,4 +1,4 @@
-"""The target's way back: which host its answers to the client network go to."""
+"""The target's way back: which host its answers to the client network go to, or that they end here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from ...link.share import Network
 from . import host
 from .result import Result, failed, ok, skipped, warning
 
-__all__ = ["WayBack", "check_neighbour", "check_way_back"]
+__all__ = ["WayBack", "check_neighbour", "check_way_back", "ends_here"]
 
+_LOOPBACK = "lo"
 _UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
 
 
@@ -24,6 +25,18 @@ class WayBack:
     gateway: str
     kind: str
 
+    @property
+    def ends_here(self) -> bool:
+        """Whether what takes it comes in on the loopback again, and nowhere else."""
+        return self.interface == _LOOPBACK and not self.gateway
+
+
+def ends_here(assistants: list[str]) -> bool:
+    """Return whether one of the assistants is this host, so that the target's answers have to end here."""
+    local = host.local_addresses()
+    own = [ip_address(text) for text in assistants]
+    return any(address.packed in local or address.is_loopback for address in own)
+
 
 def check_way_back(network: Network, first: bytes, count: int, assistants: list[str]) -> tuple[Result, WayBack | None]:
     """Return whether the target sends answers to `network` to an assistant, and the way that they take.
@@ -31,9 +44,8 @@ def check_way_back(network: Network, first: bytes, count: int, assistants: list[
     first, count: the usable addresses; the first and the last one are looked at.
     """
     subject = str(network)
-    gateways = [text for text in assistants if ip_address(text).version == network.version]
-    hint = gateways[0] if gateways else "ASSISTANT"
-    fix = f"ip route replace {network} via {hint}; playbooks/routes.yml makes it last"
+    here = ends_here(assistants)
+    fix = f"{_command(network, assistants, here)}; playbooks/routes.yml makes it last"
     ways: list[WayBack] = []
     for number in dict.fromkeys((0, count - 1)):
         address = str(ip_address((int.from_bytes(first, "big") + number).to_bytes(len(first), "big")))
@@ -43,19 +55,35 @@ def check_way_back(network: Network, first: bytes, count: int, assistants: list[
             cause = "the target has no route for the client network"
             return failed("route", f"{address}: {error}", cause, fix, subject), None
     for way in ways:
-        problem = _problem(way, network, gateways)
+        problem = None if here and _is_right_here(way, network) else _problem(way, network, assistants)
         if problem is not None:
             judge, cause = problem
             return judge("route", _described(way), cause, fix, subject), way
     return ok("route", _described(ways[0]), subject, gateway=ways[0].gateway, interface=ways[0].interface), ways[0]
 
 
+def _command(network: Network, assistants: list[str], here: bool) -> str:
+    """Return the command that makes the route right."""
+    if here:
+        kind = "-6 route replace local" if network.version == 6 else "route replace"
+        return f"ip {kind} {network} dev {_LOOPBACK} mtu 1500"
+    gateways = [text for text in assistants if ip_address(text).version == network.version]
+    return f"ip route replace {network} via {gateways[0] if gateways else 'ASSISTANT'}"
+
+
+def _is_right_here(way: WayBack, network: Network) -> bool:
+    """Return whether answers end here: IPv6 has no other routes over the loopback than local ones."""
+    return way.ends_here and way.kind == ("local" if network.version == 6 else "unicast")
+
+
 def _problem(way: WayBack, network: Network, assistants: list[str]) -> tuple[Callable[..., Result], str] | None:
-    """Return what is wrong with a route: how it is judged, and why."""
+    """Return what is wrong with a route that has to lead to an assistant: how it is judged, and why."""
     if way.kind == "local":
         return failed, "an address of the client network is this host's own"
     if way.kind != "unicast":
         return failed, f"the route is {way.kind}: answers end at the target itself"
+    if way.ends_here:
+        return failed, f"answers end on {way.interface}, and none of copy's -s ({', '.join(assistants)}) is this host"
     if not way.gateway:
         return failed, f"{network} counts as on the link of {way.interface}: the target asks there who has an address"
     if way.gateway in assistants:
@@ -88,6 +116,8 @@ def _is_on_link(address: str) -> bool:
 
 
 def _described(way: WayBack) -> str:
+    if way.ends_here:
+        return f"ends here, on {way.interface}" + ("" if way.kind == "unicast" else f" ({way.kind})")
     text = f"via {way.gateway or 'nobody'}" + (f" on {way.interface}" if way.interface else "")
     return text if way.kind == "unicast" else way.kind
 
@@ -95,7 +125,8 @@ def _described(way: WayBack) -> str:
 def check_neighbour(way: WayBack) -> Result:
     """Whether the next hop's link-layer address is known; without one no answer leaves."""
     if not way.gateway:
-        return skipped("neighbour", "there is no next hop")
+        why = "answers end here" if way.ends_here else "there is no next hop"
+        return skipped("neighbour", why)
     entries = host.ip_json("neighbour", "show", "to", way.gateway, "dev", way.interface)
     states = [state for entry in entries for state in entry.get("state", [])]
     address = next((entry["lladdr"] for entry in entries if "lladdr" in entry), "")

@@ -10,11 +10,14 @@ from ..settings import CopySettings
 from . import host
 from .arrivals import check_arrivals
 from .firewall import Packet, check_firewall
+from .guard import check_guard
 from .network import check_client_network, check_conntrack, check_interfaces, check_rp_filter
 from .result import Result, failed, ok, run, skipped
-from .routes import WayBack, check_neighbour, check_way_back
+from .routes import WayBack, check_neighbour, check_way_back, ends_here
 
 __all__ = ["check_target"]
+
+_LOOPBACK = "lo"
 
 
 def check_target(settings: CopySettings, wait_s: float) -> Iterator[Result]:
@@ -30,12 +33,14 @@ def check_target(settings: CopySettings, wait_s: float) -> Iterator[Result]:
     ways: dict[int, WayBack] = {}
     routes = run("route", _check_routes, settings, ways)
     if services:
-        yield from run("rp_filter", _check_filters, interfaces, ways)
+        yield from run("rp_filter", _check_filters, settings, interfaces, ways)
         yield from run("firewall", check_firewall, _packets(settings, services, interfaces, ways))
     yield from run("conntrack", check_conntrack)
     if services:
         yield from run("arrivals", check_arrivals, settings.client_networks, services, wait_s)
     yield from routes
+    if settings.client_ranges and ends_here([text for text, _ in settings.intercepts]):
+        yield from run("guard", check_guard, settings.client_networks, settings.client_ranges, services)
     for way in ways.values():
         yield from run("neighbour", check_neighbour, way)
 
@@ -82,8 +87,11 @@ def _check_routes(settings: CopySettings, ways: dict[int, WayBack]) -> Iterator[
         yield result
 
 
-def _check_filters(interfaces: dict[bytes, str], ways: dict[int, WayBack]) -> Iterator[Result]:
+def _check_filters(settings: CopySettings, interfaces: dict[bytes, str], ways: dict[int, WayBack]) -> Iterator[Result]:
     """Reverse path filtering, which IPv4 alone has."""
+    if settings.allow_local_target:
+        yield ok("rp_filter", "does not matter here: what this host sends to itself has its way already")
+        return
     for name in sorted({name for address, name in interfaces.items() if len(address) == 4}):
         way = ways.get(4)
         yield check_rp_filter(name, way.interface if way is not None else "")
@@ -94,13 +102,16 @@ def _packets(
 ) -> list[Packet]:
     """Return what the firewall has to let pass: a SYN from the client network, and its answer."""
     packets = []
+    local = settings.allow_local_target
     for first, _count in settings.client_ranges:
         for address, port in services:
             if len(address) != len(first):
                 continue
             mirror, target = format_address(first), format_address(address)
-            arrives, way = interfaces[address], ways.get(4 if len(first) == 4 else 6)
+            arrives, way = _LOOPBACK if local else interfaces[address], ways.get(4 if len(first) == 4 else 6)
             leaves = way.interface if way is not None else arrives
+            if local:
+                packets.append(Packet(("output", "postrouting"), arrives, mirror, 40000, target, port, True))
             packets.append(Packet(("ingress", "prerouting", "input"), arrives, mirror, 40000, target, port, True))
             packets.append(Packet(("output", "postrouting"), leaves, target, port, mirror, 40000, False))
     return packets

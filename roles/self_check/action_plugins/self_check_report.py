@@ -22,8 +22,8 @@ BEFORE_TARGET = (
 )  # fmt: skip
 AROUND = ("link", "probe")
 ON_TARGET = (
-    "address", "interface", "service", "client network", "rp_filter", "firewall", "conntrack", "route", "neighbour",
-    "arrivals",
+    "address", "interface", "service", "client network", "rp_filter", "firewall", "conntrack", "route", "guard",
+    "neighbour", "arrivals",
 )  # fmt: skip
 FIX_RUN = "run it by hand there; a target needs Python 3.11, the others copytool (playbooks/copy.yml, intercept.yml)"
 TOLERANCE_S = 0.5

@@ -93,6 +93,10 @@ def test_bad_configuration_files(tmp_path: Path, text: str, reason: str) -> None
         ([*COPY, "--bandwidth-limit", "-1"], "--bandwidth-limit: '-1' is not a number from 0.01 to"),
         ([*COPY, "-n", "0"], "-n (--copies): '0' is not a whole number in 1..1024"),
         ([*COPY, "--keep-client-addresses"], "exclude each other"),
+        (
+            [*COPY[:-2], "--keep-client-addresses", "--allow-local-target"],
+            "--allow-local-target and --keep-client-addresses exclude each other",
+        ),
         ([*COPY[:-1], "192.168.50.0/24"], "target 192.168.50.101 is inside it"),
         ([*COPY[:-1], "fd60::/64"], "-c has no IPv4 address"),
         (
