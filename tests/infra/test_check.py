@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from support.mirror import Mirror
+from support.mirror import KIND_OF, Mirror
 from support.playbooks import play
 from support.topology import Topology
 from testinfra.host import Host
@@ -54,7 +54,7 @@ def test_nothing_is_wrong(mirror: Mirror, topology: Topology) -> None:
     answered = [line for line in result.stdout.splitlines() if " probe " in line and "answered after" in line]
     assert len(answered) >= len(topology.names["online"])
     for target in mirror.of_kind("target").values():
-        for port in topology.service_ports:
+        for port in topology.target_ports:
             left = target.check_output("ss -Htan state all exclude listening 'sport = :%s'", str(port))
             assert not any(str(net)[:-4] in left for net in topology.client_networks.values())
         assert target.check_output("find /tmp /root -maxdepth 2 -name '*.copytool-check'") == ""
@@ -92,9 +92,13 @@ def test_intercept_does_not_run(mirror: Mirror) -> None:
     mirror.wait_for_link()
 
 
-def test_assistant_forwards(mirror: Mirror) -> None:
+def test_assistant_forwards(mirror: Mirror, topology: Topology) -> None:
     name, assistant = first(mirror, "assistant")
     with broken(assistant, "sysctl -w net.ipv4.ip_forward=1", "sysctl -w net.ipv4.ip_forward=0"):
+        if topology.ends_at(name):
+            result = fab("check")
+            assert result.returncode == 0, "it does not matter where answers end on the loopback"
+            return
         said = failure()
     assert said.startswith(f'FAILED at "{name}: forwarding IPv4"')
     mirror.wait_for_link()
@@ -110,14 +114,14 @@ def test_firewall_on_the_target(mirror: Mirror, topology: Topology) -> None:
 
 
 @pytest.mark.parametrize("daemon", ["copy", "intercept"])
-def test_each_host_by_itself(mirror: Mirror, daemon: str) -> None:
+def test_each_host_by_itself(mirror: Mirror, topology: Topology, daemon: str) -> None:
     """`copytool check` without a word takes the configuration of the daemons that are set up there."""
-    kind = {"copy": "online", "intercept": "assistant"}[daemon]
-    for host in mirror.of_kind(kind).values():
+    for name, host in mirror.of_kind(KIND_OF[daemon]).items():
         done = host.run("copytool check --json --wait 0.5")
         assert done.rc == 0, done.stdout
         document = json.loads(done.stdout)
-        assert {check["role"] for check in document["checks"]} == {daemon}
+        roles = {own for own, kind in KIND_OF.items() if name in topology.names[kind]}
+        assert {check["role"] for check in document["checks"]} == roles
         assert document["failed"] == 0
 
 

@@ -1,4 +1,7 @@
-"""Nothing of the mirrored sessions may come near the online service or its clients."""
+"""Nothing of the mirrored sessions may come near the online service or its clients.
+
+Where answers end at the target itself they come in on its loopback, and leave it nowhere.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,20 @@ _numbers = itertools.count()
 
 
 class Sniffer:
-    """tcpdump on a host's interface towards the others, counting what arrives and fits a filter."""
+    """tcpdump on a host's interface, counting what arrives, or leaves, and fits a filter."""
 
-    def __init__(self, host: Host, interface: str, pcap_filter: str) -> None:
+    def __init__(self, host: Host, interface: str, pcap_filter: str, direction: str) -> None:
         self._host = host
         self._interface = interface
         self._filter = pcap_filter
+        self._direction = direction
         self._unit = f"copytool-test-sniffer-{next(_numbers)}"
         self._file = f"/run/{self._unit}.pcap"
 
     def start(self) -> None:
-        command = "systemd-run --quiet --unit=%s tcpdump -Z root -Q in -n -U -i %s -w %s %s"
-        self._host.check_output(command, self._unit, self._interface, self._file, self._filter)
+        command = "systemd-run --quiet --unit=%s tcpdump -Z root -Q %s -n -U -i %s -w %s %s"
+        words = (self._unit, self._direction, self._interface, self._file, self._filter)
+        self._host.check_output(command, *words)
         wait_until(self._listening, 10, f"tcpdump listens on {self._interface}")
 
     def _listening(self) -> bool:
@@ -41,10 +46,11 @@ class Sniffer:
 
 
 @contextmanager
-def sniffing(host: Host, pcap_filter: str) -> Iterator[list[str]]:
-    """Captures inside the block; afterwards the list holds the packets."""
-    interface = host.check_output("ip -o -4 addr show scope global | awk '{print $2; exit}'")
-    sniffer = Sniffer(host, interface, pcap_filter)
+def sniffing(host: Host, pcap_filter: str, interface: str = "", direction: str = "in") -> Iterator[list[str]]:
+    """Captures inside the block, on the interface towards the others if none is named; afterwards the list holds the
+    packets."""
+    interface = interface or host.check_output("ip -o -4 addr show scope global | awk '{print $2; exit}'")
+    sniffer = Sniffer(host, interface, pcap_filter, direction)
     packets: list[str] = []
     sniffer.start()
     try:
@@ -54,10 +60,21 @@ def sniffing(host: Host, pcap_filter: str) -> Iterator[list[str]]:
 
 
 @contextmanager
-def sniffing_all(hosts: Mapping[str, Host], pcap_filter: str) -> Iterator[dict[str, list[str]]]:
-    """Captures on several hosts; the lists of packets by host."""
+def sniffing_all(
+    hosts: Mapping[str, Host], pcap_filter: str, interfaces: Mapping[str, str] | None = None, direction: str = "in"
+) -> Iterator[dict[str, list[str]]]:
+    """Captures on several hosts, on their interfaces towards the others if none are named; the packets by host."""
+    own = interfaces or {}
     with ExitStack() as stack:
-        yield {name: stack.enter_context(sniffing(host, pcap_filter)) for name, host in hosts.items()}
+        yield {
+            name: stack.enter_context(sniffing(host, pcap_filter, own.get(name, ""), direction))
+            for name, host in hosts.items()
+        }
+
+
+def ends_of_answers(topology: Topology) -> dict[str, str]:
+    """The interface where each assistant gets answers, if that is not the one towards the others."""
+    return {name: "lo" for name in topology.names["assistant"] if topology.ends_at(name)}
 
 
 def any_network(topology: Topology, direction: str = "") -> str:
@@ -67,21 +84,27 @@ def any_network(topology: Topology, direction: str = "") -> str:
 
 def test_no_packet_for_the_client_network_reaches_online_or_client(mirror: Mirror, topology: Topology) -> None:
     """online does send packets *from* the client network, to the target; none may come in for it."""
-    kinds = ("online", "client", "assistant")
-    watched = {name: host for kind in kinds for name, host in mirror.of_kind(kind).items()}
-    with sniffing_all(watched, any_network(topology, "dst")) as at:
+    to_network = any_network(topology, "dst")
+    watched = {**mirror.of_kind("online"), **mirror.of_kind("client")}
+    ended = {name: host for name, host in mirror.of_kind("target").items() if topology.ends_at(name)}
+    with (
+        sniffing_all(watched, to_network) as at,
+        sniffing_all(ended, to_network, direction="out") as left,
+        sniffing_all(mirror.of_kind("assistant"), to_network, ends_of_answers(topology)) as answers,
+    ):
         passage = mirror.pass_sessions(sessions=100)
     assert passage.outcomes["mirrored"] == 100
-    answers = [packet for name in topology.names["assistant"] for packet in at[name]]
-    assert len(answers) >= 100, "the sniffer itself does not work, or answers take another way"
-    assert [packet for kind in ("online", "client") for name in topology.names[kind] for packet in at[name]] == []
+    count = sum(map(len, answers.values()))
+    assert count >= 100, "the sniffer itself does not work, or answers take another way"
+    assert [packet for packets in (*at.values(), *left.values()) for packet in packets] == []
 
 
 def test_answers_reach_the_assistant_of_their_part_of_the_client_network_only(
     mirror: Mirror, topology: Topology
 ) -> None:
     for online, network in topology.client_networks.items():
-        with sniffing_all(mirror.of_kind("assistant"), f"dst net {network}") as at:
+        interfaces = ends_of_answers(topology)
+        with sniffing_all(mirror.of_kind("assistant"), f"dst net {network}", interfaces) as at:
             passage = mirror.pass_sessions(sessions=40)
         assert passage.outcomes["mirrored"] == 40
         assert [name for name, packets in at.items() if packets] == [topology.assistants[online]]

@@ -34,7 +34,7 @@ def prometheus(topology: Topology, hosts: dict[str, Host]) -> Prometheus:
 @pytest.fixture
 def exporters(topology: Topology) -> list[str]:
     """The hosts that have one."""
-    return sorted([*topology.names["online"], *topology.names["assistant"]])
+    return sorted({*topology.names["online"], *topology.names["assistant"]})
 
 
 def wait_until_quiet(prometheus: Prometheus) -> None:

@@ -18,8 +18,8 @@ def listening(host: Host, port: int) -> list[str]:
 
 
 def test_echo_service_listens(hosts: dict[str, Host], topology: Topology) -> None:
-    for name in topology.services:
-        for port in topology.service_ports:
+    for name, ports in topology.services.items():
+        for port in ports:
             assert listening(hosts[name], port), f"nothing listens on {port} at {name}"
 
 
@@ -48,8 +48,8 @@ def process_facts(host: Host, pid: int) -> dict[str, str]:
 
 
 def test_links_are_established(mirror: Mirror, topology: Topology) -> None:
-    daemons = [*topology.names["online"], *topology.names["assistant"]]
-    assert mirror.link_states() == {name: ["established"] for name in daemons}
+    daemons = [(daemon, name) for daemon, kind in KIND_OF.items() for name in topology.names[kind]]
+    assert mirror.link_states() == {daemon: ["established"] for daemon in daemons}
 
 
 def test_intercept_knows_the_client_networks_of_its_copies(mirror: Mirror, topology: Topology) -> None:
@@ -59,7 +59,7 @@ def test_intercept_knows_the_client_networks_of_its_copies(mirror: Mirror, topol
     }
     assert known == {
         name: {
-            (topology.addresses[online], str(topology.client_networks[online]))
+            (_address_towards(topology, online, assistant), str(topology.client_networks[online]))
             for online, assistant in topology.assistants.items()
             if assistant == name
         }
@@ -67,9 +67,14 @@ def test_intercept_knows_the_client_networks_of_its_copies(mirror: Mirror, topol
     }
 
 
+def _address_towards(topology: Topology, online: str, assistant: str) -> str:
+    """The address that a copy's connection to an intercept comes from."""
+    return topology.link_addresses[assistant] if online == assistant else topology.addresses[online]
+
+
 def test_link_port_is_open_on_the_assistants_only(hosts: dict[str, Host], topology: Topology) -> None:
     for name, host in hosts.items():
-        own = [f"{topology.addresses[name]}:{LINK_PORT}"] if name in topology.names["assistant"] else []
+        own = [f"{topology.link_addresses[name]}:{LINK_PORT}"] if name in topology.names["assistant"] else []
         assert listening(host, LINK_PORT) == own, name
 
 

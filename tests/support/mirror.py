@@ -70,10 +70,10 @@ class Mirror:
         }
         return {name: json.loads(answer.stdout) if answer.rc == 0 else {} for name, answer in answers.items()}
 
-    def link_states(self) -> dict[str, list[str]]:
-        """The state of each link that each host's daemon has."""
+    def link_states(self) -> dict[tuple[str, str], list[str]]:
+        """The state of each link of each daemon, by daemon and host."""
         return {
-            name: [peer["state"] for peer in status.get("link", [])]
+            (daemon, name): [peer["state"] for peer in status.get("link", [])]
             for daemon in KIND_OF
             for name, status in self.statuses(daemon).items()
         }
@@ -133,7 +133,8 @@ class Mirror:
         return Passage(driven, entries["online"], entries["target"], dict(outcomes), seen, responses)
 
     def _logs(self, kind: str) -> dict[str, SessionLog]:
-        return {name: SessionLog(host) for name, host in self.of_kind(kind).items()}
+        ports = {"online": self.topology.service_ports, "target": self.topology.target_ports}[kind]
+        return {name: SessionLog(host, ports) for name, host in self.of_kind(kind).items()}
 
     def _sessions(self) -> Statuses:
         unknown = {"seen": 0, "outcomes": {"active": 0}}

@@ -85,13 +85,14 @@ def start_driver(topology: Topology, **options: object) -> Driving:
 
 
 class SessionLog:
-    """What an echo service logged since this object was made."""
+    """What echo services on these ports of a host logged since this object was made."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, ports: list[int]) -> None:
         self._host = host
+        self._ports = ports
         self._start = int(host.check_output("stat -c %%s %s", LOG))
 
     def entries(self) -> Entries:
         """The log's lines."""
         lines = self._host.check_output("tail -c +%s %s", str(self._start + 1), LOG).splitlines()
-        return [json.loads(line) for line in lines]
+        return [entry for entry in map(json.loads, lines) if entry["local_port"] in self._ports]

@@ -31,13 +31,25 @@ class Topology:
     assistants: dict[str, str]
     """Each online host's assistant, the one that answers to its part go to."""
     service_ports: list[int]
+    target_ports: list[int]
+    """Ports of the test copies, which are others where a test copy is beside its service."""
+    link_addresses: dict[str, str]
+    """Where each assistant's intercept listens."""
     prometheus: str
     """The host that runs Prometheus, "" if none does."""
 
     @property
-    def services(self) -> list[str]:
-        """The hosts with an echo service."""
-        return [*self.names["online"], *self.names["target"]]
+    def services(self) -> dict[str, set[int]]:
+        """The ports of echo services on each host that has one."""
+        ports: dict[str, set[int]] = {}
+        for kind, own in (("online", self.service_ports), ("target", self.target_ports)):
+            for name in self.names[kind]:
+                ports.setdefault(name, set()).update(own)
+        return ports
+
+    def ends_at(self, name: str) -> bool:
+        """Whether answers end at this target itself."""
+        return name in self.names["target"] and name in self.names["assistant"]
 
 
 def read_topology(inventory: Path | None = None, ssh_config: Path | None = None) -> Topology:
@@ -53,7 +65,8 @@ def read_topology(inventory: Path | None = None, ssh_config: Path | None = None)
     values: dict[str, Any] = json.loads(listing)
     variables: dict[str, dict[str, Any]] = values["_meta"]["hostvars"]
     names = {kind: values[f"{kind}_hosts"]["hosts"] for kind in KINDS}
-    ports = variables[names["online"][0]]["copytool_service_port"]
+    first = variables[names["online"][0]]
+    ports = _ports(first["copytool_service_port"])
     default_config = os.environ.get("COPYTOOL_SSH_CONFIG", REPOSITORY / f".{chosen.name}" / "ssh_config")
     return Topology(
         ssh_config=ssh_config or Path(default_config),
@@ -63,6 +76,18 @@ def read_topology(inventory: Path | None = None, ssh_config: Path | None = None)
             name: ipaddress.IPv4Network(variables[name]["copytool_client_network"]) for name in names["online"]
         },
         assistants={name: variables[name].get("copytool_assistant", names["assistant"][0]) for name in names["online"]},
-        service_ports=ports if isinstance(ports, list) else [ports],
+        service_ports=ports,
+        target_ports=_ports(first.get("copytool_test_copy_port", ports)),
+        link_addresses={name: _link_address(variables[name]) for name in names["assistant"]},
         prometheus=next(iter(values.get("monitoring_hosts", {}).get("hosts", [])), ""),
     )
+
+
+def _ports(given: int | list[int]) -> list[int]:
+    return given if isinstance(given, list) else [given]
+
+
+def _link_address(variables: dict[str, Any]) -> str:
+    """Where intercept listens: at the host's address, as a template says, or at one that is given."""
+    given = str(variables["copytool_intercept_bind"])
+    return str(variables["lab_address"]) if "{{" in given else given
