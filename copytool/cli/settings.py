@@ -97,8 +97,9 @@ def _feed(values: dict[str, Any]) -> Feed:
             )
     if kind == "span" and values["interface"] in (None, [""]):
         raise ConfigError("--feed span needs -i (--interface): the interface that the mirrored packets come to")
-    if kind == "forward" and values["interface"] is not None:
-        raise ConfigError("-i (--interface) says nothing with --feed forward; `copytool forward` has one of its own")
+    if kind != "span" and values["interface"] is not None:
+        hint = "; `copytool forward` has one of its own" if kind == "forward" else ""
+        raise ConfigError(f"-i (--interface) says nothing with --feed {kind}{hint}; leave it out")
     if kind != "span" and values["workers"] > 1:
         raise ConfigError(
             f"--workers {values['workers']}: with --feed {kind} there can be only one, because the kernel cannot tell"

@@ -10,12 +10,15 @@ import struct
 
 from ..errors import HostError
 
-__all__ = ["bind_capture", "open_capture", "take_all"]
+__all__ = ["bind_capture", "open_capture", "reassemble", "take_all"]
 
 _ETH_P_ALL = 3
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP = 1
 _PACKET_MR_PROMISC = 1
+_PACKET_FANOUT = 18
+_FANOUT_UNIQUE_ID = 0x2000
+_FANOUT_DEFRAG = 0x8000
 
 
 def open_capture() -> socket.socket:
@@ -47,3 +50,13 @@ def take_all(sock: socket.socket, interface: str) -> None:
     """
     membership = struct.pack("=iHH8s", socket.if_nametoindex(interface), _PACKET_MR_PROMISC, 0, b"")
     sock.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+
+
+def reassemble(sock: socket.socket) -> None:
+    """Have a bound socket see IPv4 packets whole that arrive as fragments; raises OSError.
+
+    The kernel does that for groups of sockets only, so this one becomes a group by itself. It then sees also what this
+    host sends, and cannot be bound again.
+    """
+    flags = _FANOUT_UNIQUE_ID | _FANOUT_DEFRAG
+    sock.setsockopt(_SOL_PACKET, _PACKET_FANOUT, struct.pack("=I", flags << 16))

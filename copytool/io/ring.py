@@ -21,9 +21,9 @@ from ..link.collector import ResponseCollector
 from ..mirror.engine import Engine
 from ..wire import octets
 from .bpf import attach_filter
-from .feeding import OWN, SPAN, STATUS_KERNEL, STATUS_USER, feed_block, feed_frames, forward_block
+from .feeding import OWN, SPAN, STATUS_KERNEL, STATUS_USER, TUNNELS, feed_block, feed_frames, forward_block
 from .interfaces import is_up
-from .packet_socket import bind_capture, open_capture, take_all
+from .packet_socket import bind_capture, open_capture, reassemble, take_all
 
 __all__ = ["BlockRing", "CaptureRing", "FrameRing", "capture_status", "look_after"]
 
@@ -188,6 +188,8 @@ class BlockRing(CaptureRing):
         super()._bind()
         if self._intake == SPAN:
             take_all(self.socket, self.interface)
+        elif self._intake == TUNNELS:
+            reassemble(self.socket)  # what was mirrored fits into one packet less than into two
 
     def _ring_request(self) -> tuple[bytes, int]:
         size = self._block_bytes * self._blocks

@@ -34,9 +34,9 @@ def mirror_port(network: Network) -> str:
     return "ens19"
 
 
-def vxlan(network: Network) -> None:
+def vxlan(network: Network, mtu_bytes: int = 1400) -> None:
     """Have the switch send frames for online to the assistant, in VXLAN as clouds do."""
-    _make_room(network)
+    _make_room(network, mtu_bytes)
     switch = network.switch.namespace
     ip("-n", switch, "link", "add", "vx0", "type", "vxlan", "id", "7", "remote", "192.168.50.102", "dstport", "4789",
        "local", SWITCH)  # fmt: skip
@@ -58,12 +58,12 @@ def _copy_frames(network: Network, directions: tuple[str, ...], device: str) -> 
         network.switch.run(*words, "action", "mirred", "egress", "mirror", "dev", device)
 
 
-def _make_room(network: Network) -> None:
-    """Give the switch an address, and keep packets so small that they fit into others."""
+def _make_room(network: Network, mtu_bytes: int = 1400) -> None:
+    """Give the switch an address, and keep packets so small that they fit into others, unless it is said otherwise."""
     switch = network.switch
     switch.run("ip", "address", "add", f"{SWITCH}/24", "dev", "br0")
     for name in ("client", "online"):
-        network.hosts[name].run("ip", "link", "set", "ens18", "mtu", "1400")
+        network.hosts[name].run("ip", "link", "set", "ens18", "mtu", str(mtu_bytes))
         set_offloads(network.hosts[name], "ens18", "off")
         set_offloads(switch, name, "off")
 

@@ -51,10 +51,11 @@ def test_a_mirror_port_shared_by_workers(network: Network) -> None:
     assert all(worker["sessions"] for worker in network.copy_host.status()["workers"])
 
 
-def test_vxlan(network: Network) -> None:
-    """500 sessions are exact, and nobody is told that there is no such port."""
+@pytest.mark.parametrize("mtu_bytes", [1400, 1500], ids=["with room", "in fragments"])
+def test_vxlan(network: Network, mtu_bytes: int) -> None:
+    """500 sessions are exact, also where packets do not fit, and nobody is told that there is no such port."""
     copy_on_assistant(network)
-    vxlan(network)
+    vxlan(network, mtu_bytes)
     start_fed_mirror(network, "--feed tunnel")
     before = complaints(network)
     status = assert_exact(network, network.drive(*SESSIONS))
