@@ -13,12 +13,12 @@ from typing import Any
 from .. import __version__
 from ..errors import ConfigError
 from ..io.checks.result import FAILED, OK, SKIPPED, WARNING, Result
-from ..io.control import may_exist
+from ..io.control import ROLES, may_exist
 from ..link.share import Network
 from .exit_status import ExitStatus
 from .option_values import add_option, read_options
 from .options import CHECK_OPTIONS
-from .settings import copy_settings, intercept_settings
+from .settings import copy_settings, forward_settings, intercept_settings
 from .status import print_text
 from .values import number
 
@@ -26,9 +26,9 @@ __all__ = ["add_check", "format_result", "format_sum", "read_check", "run_check"
 
 CONFIG_DIRECTORY = Path("/etc/copytool")
 
-_TABLES = {"copy": "copy", "intercept": "intercept", "target": "copy"}
-_HOSTS = {"copy": "online", "intercept": "assistant", "target": "target"}
-_WAIT_S = {"copy": 2.0, "intercept": 5.0, "target": 5.0}
+_TABLES = {"copy": "copy", "intercept": "intercept", "target": "copy", "forward": "forward"}
+_HOSTS = {"copy": "online", "intercept": "assistant", "target": "target", "forward": "online"}
+_WAIT_S = {"copy": 2.0, "intercept": 5.0, "target": 5.0, "forward": 2.0}
 _STATES = {OK: "ok", WARNING: "WARNING", FAILED: "FAILED", SKIPPED: "skipped"}
 _SUBJECT_WIDTH = 34
 _EPILOG = """\
@@ -55,7 +55,7 @@ def add_check(commands: Any, exit_statuses: str) -> None:
         allow_abbrev=False, epilog=_EPILOG + exit_statuses,
     )  # fmt: skip
     _add_own_options(check, json=False, no_probe=False, wait=None)
-    roles = check.add_subparsers(dest="role", metavar="copy|intercept|target")
+    roles = check.add_subparsers(dest="role", metavar="copy|intercept|target|forward")
     for role, options in CHECK_OPTIONS.items():
         text = f"what can be seen on the {_HOSTS[role]} host"
         command = roles.add_parser(role, help=text, description=f"Checks {text}.", formatter_class=kind,
@@ -96,11 +96,11 @@ def read_check(namespace: dict[str, Any]) -> dict[str, Any]:
 
 
 def _configured_roles() -> list[str]:
-    found = [role for role in ("copy", "intercept") if may_exist(CONFIG_DIRECTORY / f"{role}.toml")]
+    found = [role for role in ROLES if may_exist(CONFIG_DIRECTORY / f"{role}.toml")]
     if not found:
         raise ConfigError(
-            f"check: nothing is configured in {CONFIG_DIRECTORY}; say `copytool check copy`, intercept or target, with"
-            " the daemon's options or --config"
+            f"check: nothing is configured in {CONFIG_DIRECTORY}; say `copytool check copy`, intercept, target or"
+            " forward, with the daemon's options or --config"
         )
     return found
 
@@ -125,13 +125,17 @@ def run_check(values: dict[str, Any]) -> ExitStatus:
 
 
 def _results(role: str, options: dict[str, Any], wait_s: float, with_probe: bool) -> Iterator[Result]:
-    if role != "copy" and not options["tls_cert"] and not options["tls_ca"]:
-        options = {**options, "plain": True}  # only copy's side connects to the other end
+    if role in ("intercept", "target") and not options["tls_cert"] and not options["tls_ca"]:
+        options = {**options, "plain": True}  # only the others connect to the other end
     # Imported late: what copy needs is not there on the target.
     if role == "copy":
         from ..io.checks.copy_side import check_copy
 
         yield from check_copy(copy_settings(options), wait_s, with_probe)
+    elif role == "forward":
+        from ..io.checks.forward_side import check_forward
+
+        yield from check_forward(forward_settings(options), wait_s)
     elif role == "intercept":
         from ..io.checks.intercept_side import check_intercept
 

@@ -7,7 +7,7 @@ from ..io.settings import DEFAULT_LINK_PORT
 from ..io.steering_requests import MAX_COPIES
 from ..mirror.config import MirrorConfig
 from . import values
-from .feed_options import FEED_OPTIONS
+from .feed_options import FEED_OPTIONS, FORWARD_OPTIONS
 from .option import COMMON, LINK, LOG_LEVEL, PORT, Option, parse_path
 
 __all__ = ["CHECK_OPTIONS", "COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS"]
@@ -244,6 +244,7 @@ CHECK_OPTIONS = {
     "copy": COPY_OPTIONS,
     "intercept": (*INTERCEPT_OPTIONS, next(option for option in COPY_OPTIONS if option.long == "client-network")),
     "target": COPY_OPTIONS,
+    "forward": FORWARD_OPTIONS,
 }
 """The options of `copytool check ROLE`: those of the daemon, of copy for the target."""
 
@@ -258,6 +259,7 @@ EXPORTER_OPTIONS = (
     Option("allow-public", "also if --listen can be reached from anywhere"),
     Option("copy-socket", "control socket of copy, if it is not the default one", metavar="PATH", parse=parse_path),
     Option("intercept-socket", "control socket of intercept, likewise", metavar="PATH", parse=parse_path),
+    Option("forward-socket", "control socket of forward, likewise", metavar="PATH", parse=parse_path),
     Option("log-file", "log file; without it the exporter logs to stderr", "l", "PATH", parse_path),
     LOG_LEVEL,
 )

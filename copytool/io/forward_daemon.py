@@ -31,13 +31,15 @@ from .sockdiag import SocketLookup
 from .sources import BLOCK_BYTES
 from .tls import TlsIdentity
 
-__all__ = ["ForwardDaemon"]
+__all__ = ["ForwardDaemon", "rehearse_link"]
 
 _log = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 16
 _FRAMES_AT_ONCE = 64
 _STATISTICS_S = 2.0
+_REHEARSAL_S = 6.5  # longer than either end waits for a greeting
+_POLL_S = 0.02
 
 
 class ForwardDaemon:
@@ -74,8 +76,7 @@ class ForwardDaemon:
 
     def _make_end(self, now: float) -> ForwardEnd:
         self._forwarded = self._forwarded_packets()
-        services = [format_service(service) for service in self._settings.services]
-        self._end = ForwardEnd(services, __version__, now, self._settings.buffer_bytes)
+        self._end = make_end(self._settings, now)
         return self._end
 
     def _answer(self, bodies: list[bytes]) -> None:
@@ -169,6 +170,50 @@ class ForwardDaemon:
             "internal_errors": self._loop.failures,
             "cpu_s": round(time.process_time(), 3),
         }
+
+
+def make_end(settings: ForwardSettings, now: float) -> ForwardEnd:
+    """Return the end of a new connection to copy."""
+    services = [format_service(service) for service in settings.services]
+    return ForwardEnd(services, __version__, now, settings.buffer_bytes)
+
+
+def rehearse_link(settings: ForwardSettings) -> dict[str, Any]:
+    """Connect to copy for a moment; return the link as a status document has it."""
+    loop = EventLoop()
+    identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
+    link = LinkClient(
+        loop, settings.copy, "copy", partial(make_end, settings), lambda _bodies: None, loop.stop, identity
+    )
+    limit = _Limit(loop, link)
+    loop.services += [link, limit]
+    try:
+        loop.run()
+        return link.status()
+    finally:
+        link.close()
+        loop.close()
+
+
+class _Limit:
+    """Stops the loop when a link's first attempt is over, or takes too long."""
+
+    def __init__(self, loop: EventLoop, link: LinkClient) -> None:
+        self._loop = loop
+        self._link = link
+        self._look_at = loop.now()
+        self._deadline = loop.now() + _REHEARSAL_S
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._look_at
+
+    def handle_timer(self, now: float) -> None:
+        """Look."""
+        self._look_at = now + _POLL_S
+        failed = self._link.state == "closed" and self._link.reason != "not tried yet"
+        if failed or now >= self._deadline:
+            self._loop.stop()
 
 
 def format_service(service: Service) -> str:

@@ -109,6 +109,13 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
     if "admitted_percent" in steering:  # of several workers each has its own
         admitted = steering["admitted_percent"] / 100
         yield _gauge("copytool_admitted_ratio", "Share of these that the budgets admit.", admitted)
+    feed = status["feed"]
+    if feed["kind"] == "forward":
+        fed = sum(link["state"] == "established" for link in feed["links"])
+        yield _gauge("copytool_forwarders", "Hosts whose forward is connected.", fed)
+        yield _counter("copytool_feed_lost_packets", "Packets that forward did not send.", feed["lost_packets"])
+    if feed["kind"] == "tunnel":
+        yield _counter("copytool_feed_empty_packets", "Tunnels' packets with nothing inside.", feed["empty_packets"])
     yield _gauge("copytool_paused", "Whether no new connections are mirrored.", steering["paused"])
     yield _gauge("copytool_unreachable_targets", "Targets without a next hop.", len(status["send"]["unreachable"]))
     yield _gauge("copytool_imbalances", "Sums that do not add up; a defect.", len(status["imbalance"]))
@@ -147,7 +154,19 @@ def intercept_metrics(status: Document) -> Iterator[Metric]:
     yield _counter("copytool_refused_links", "Connections that were refused.", status["refused_links"])
 
 
-_METRICS = {"copy": copy_metrics, "intercept": intercept_metrics}
+def forward_metrics(status: Document) -> Iterator[Metric]:
+    """Yield the metrics of forward's status document."""
+    forwarded = status["forwarded"]
+    yield _counter("copytool_forwarded_packets", "Packets that were sent to copy.", forwarded["packets"])
+    dropped = forwarded["dropped"]
+    yield _counters("copytool_unforwarded_packets", "Captured packets that were not.", "reason", dropped)
+    yield _gauge("copytool_forward_waiting_bytes", "Octets that wait for the link.", forwarded["waiting_bytes"])
+    links = {link["peer"]: link["state"] == "established" for link in status["link"]}
+    yield _gauges("copytool_forward_link_up", "Whether the link to copy is established.", "copy", links)
+    yield _counter("copytool_forward_cpu_seconds", "Processor time of forward.", status["cpu_s"])
+
+
+_METRICS = {"copy": copy_metrics, "intercept": intercept_metrics, "forward": forward_metrics}
 
 
 def _of_each(documents: Mapping[str, Document]) -> Iterator[Metric]:

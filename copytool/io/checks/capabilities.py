@@ -8,7 +8,7 @@ from .result import Result, failed, ok
 
 __all__ = ["check_capabilities"]
 
-_NEEDED = {"copy": (CAP_NET_ADMIN, CAP_NET_RAW), "intercept": (CAP_NET_RAW,)}
+_NEEDED = {"copy": (CAP_NET_ADMIN, CAP_NET_RAW), "intercept": (CAP_NET_RAW,), "forward": (CAP_NET_RAW,)}
 
 
 def check_capabilities(daemon: Daemon) -> Result:

@@ -20,6 +20,7 @@ from . import host
 from .capabilities import check_capabilities
 from .certificates import check_certificate
 from .daemon import Daemon, check_daemon, check_drops, find_daemon, judge_link
+from .feed import check_feed
 from .icmp import check_clock, check_path_mtu
 from .network import arrival_interfaces, check_conntrack, check_interfaces
 from .offloads import check_offloads
@@ -51,9 +52,12 @@ def _check_all(settings: CopySettings, keeper: NeighbourKeeper, wait_s: float, w
     yield from run("daemon", check_daemon, daemon)
     yield from run("certificate", check_certificate, daemon, settings.tls)
     yield from run("capabilities", check_capabilities, daemon)
-    yield from run("interface", check_interfaces, interfaces)
-    yield from run("offloads", check_offloads, arrival_interfaces(interfaces))
-    yield from run("traffic", check_traffic, settings, daemon, wait_s)
+    if settings.feed.is_own:
+        yield from run("interface", check_interfaces, interfaces)
+        yield from run("offloads", check_offloads, arrival_interfaces(interfaces))
+        yield from run("traffic", check_traffic, list(settings.targets), interfaces, daemon, wait_s)
+    else:
+        yield from run("feed", check_feed, settings, daemon, wait_s)
     yield from run("drops", check_drops, daemon)
     yield from run("conntrack", check_conntrack)
     yield ok("rp_filter", "does not matter here: copy captures before it")

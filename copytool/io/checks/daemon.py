@@ -21,6 +21,7 @@ _MANY_DROPS = 0.001
 _KEEPS_UP = {
     "copy": "give it more processes (--workers), a larger --ring-size, or mirror less (-r)",
     "intercept": "give it a faster CPU or less to see (-F), or use several assistants",
+    "forward": "give it a larger --ring-size, or send less (-r, --clients)",
 }
 
 
@@ -125,8 +126,8 @@ def check_peers(daemon: Daemon) -> Iterator[Result]:
         yield judge_link(link, ", ".join(link.get("client_networks", [])))
 
 
-def judge_link(link: dict[str, Any], detail: str = "") -> Result:
-    """Return the result for a link of a status document."""
+def judge_link(link: dict[str, Any], detail: str = "", peer_role: str = "intercept") -> Result:
+    """Return the result for a link of a status document. peer_role: the daemon that was to be connected to."""
     peer, state = link["peer"], link["state"]
     sealed = ", encrypted" if link["encrypted"] else ", not encrypted"
     version = link.get("version", "")
@@ -137,11 +138,11 @@ def judge_link(link: dict[str, Any], detail: str = "") -> Result:
             return warning("link", seen, cause, "install the same version on both hosts", peer)
         return ok("link", seen, peer)
     reason = link.get("reason") or "no answer"
-    cause, fix = explain_link(reason, peer)
+    cause, fix = explain_link(reason, peer, peer_role)
     return failed("link", f"{state}: {reason}", cause, fix, peer)
 
 
-def explain_link(reason: str, peer: str) -> tuple[str, str]:
+def explain_link(reason: str, peer: str, role: str = "intercept") -> tuple[str, str]:
     """Return (cause, fix) for a reason why a link is not established."""
     port = peer.rpartition(":")[2]
     if "belongs to the copy" in reason:
@@ -152,15 +153,16 @@ def explain_link(reason: str, peer: str) -> tuple[str, str]:
         cause = "the two ends do not trust each other's certificates, or only one of them has any"
         return f"{cause}: {reason}", "give both ends certificates of one authority (docs/security.md), or both --plain"
     if "link protocol" in reason:
-        return "copy and intercept are of different versions", "install the same version on both hosts"
-    if any(text in reason for text in ("refused: ", "protocol error", "closed by intercept")):
-        return f"intercept does not accept this copy: {reason}", "see intercept's log on the assistant"
+        return "the two ends are of different versions", "install the same version on both hosts"
+    if any(text in reason for text in ("refused: ", "protocol error", f"closed by {role}")):
+        return f"{role} does not accept this host: {reason}", f"see {role}'s log on the other host"
     if "Connection refused" in reason:
-        cause = f"intercept does not run on that host, or listens elsewhere than on port {port}"
-        return cause, "start it there: systemctl start copytool@intercept; compare -s with its -b and -p"
+        cause = f"{role} does not run on that host, or listens elsewhere than on port {port}"
+        listens = "-b and -p" if role == "intercept" else "--feed-listen"
+        return cause, f"start it there: systemctl start copytool@{role}; compare -s with its {listens}"
     if "no answer to connect" in reason or "timed out" in reason:
-        cause = f"the assistant is down, or a firewall drops TCP port {port} on the way or on the assistant"
-        return cause, f"on the assistant: `nft list ruleset`; allow TCP port {port} from the online host"
+        cause = f"the host is down, or a firewall drops TCP port {port} on the way or on that host"
+        return cause, f"on that host: `nft list ruleset`; allow TCP port {port} from this one"
     if "route to host" in reason or "unreachable" in reason:
-        return "there is no way to the assistant: it is down, or its address is wrong", f"check -s; ping {peer}"
+        return "there is no way to that host: it is down, or its address is wrong", f"check -s; ping {peer}"
     return f"no link: {reason}", "see both daemons' logs"

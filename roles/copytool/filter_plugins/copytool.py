@@ -50,8 +50,9 @@ def copytool_peer(peer: dict[str, Any]) -> list[str]:
 
 
 def copytool_far_ends(config: dict[str, Any]) -> list[str]:
-    """The addresses of copy's intercepts and targets, from its configuration; [] where one of them has a name only."""
-    ends = [*_items(config["intercept"]), *(item.partition("-")[2] for item in _items(config["map"]))]
+    """The addresses that copy and forward connect to, and of copy's targets; [] where one of them has a name only."""
+    ends = [*_items(config.get("intercept", [])), *(item.partition("-")[2] for item in _items(config.get("map", [])))]
+    ends += _items(config.get("to", []))
     hosts = {re.sub(r":\d+$", "", end).removeprefix("[").removesuffix("]") for end in ends}
     try:
         return sorted(str(ip_address(host)) for host in hosts)

@@ -17,8 +17,8 @@ Documents = dict[str, list[Json]]
 """By host: what it says; a target says it once for each online host."""
 
 BEFORE_TARGET = (
-    "daemon", "certificate", "capabilities", "interface", "offloads", "service", "traffic", "drops", "conntrack",
-    "rp_filter", "client network", "next hop", "mtu", "clock", "port",
+    "daemon", "certificate", "capabilities", "feed", "interface", "offloads", "service", "traffic", "drops",
+    "conntrack", "rp_filter", "client network", "next hop", "mtu", "clock", "port",
 )  # fmt: skip
 AROUND = ("link", "probe")
 ON_TARGET = (
@@ -175,7 +175,8 @@ class ActionModule(ActionBase):
         """Print the table; fail when a hop did."""
         result: Json = super().run(tmp, task_vars)
         arguments = self._task.args
-        rows = join(arguments["online"], arguments["target"], arguments["assistant"])
+        rows = rows_of(arguments["forward"])  # what captures for copy, where that is elsewhere, comes before it
+        rows += join(arguments["online"], arguments["target"], arguments["assistant"])
         failed = next((row for row in rows if row.state == "failed"), None)
         for number, line in enumerate(summary(rows)):
             Display().display(line, color=("red" if failed else "green") if number == 1 else None)
