@@ -17,7 +17,7 @@ from .conftest import Lab, removed_afterwards
 
 pytestmark = pytest.mark.lab
 
-TOPOLOGIES = ["lab-two-hosts", "lab-one-host", "lab-forward"]
+TOPOLOGIES = ["lab-two-hosts", "lab-one-host", "lab-forward", "lab-feed"]
 SESSIONS = "mirror_check_sessions=500"
 
 
