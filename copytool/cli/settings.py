@@ -74,7 +74,7 @@ def copy_settings(values: dict[str, Any]) -> CopySettings:
             session_buffer_bytes=values["session_buffer"] * _MIB,
             total_buffer_bytes=values["total_buffer"] * _MIB,
         ),
-        tls=None if values["dry_run"] else _link_tls(values),
+        tls=_link_tls(values) if values["feed"] == "forward" or not values["dry_run"] else None,
         budgets=_budget_limits(values),
         feed=_feed(values),
         ring_bytes=values["ring_size"] * _MIB,
