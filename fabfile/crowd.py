@@ -181,15 +181,14 @@ async def finish(process: asyncio.subprocess.Process) -> None:
     """End a program: by the end of its input, which ends what it runs on the host, too; then by force."""
     assert process.stdin is not None
     process.stdin.close()
+    ended = asyncio.create_task(process.wait())
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GRACE_S):
-                await process.wait()
-        if process.returncode is not None:
+        # Not asyncio.timeout: that of Python 3.11.2 lets no time-out be caught in a task that is being cancelled.
+        if (await asyncio.wait([ended], timeout=GRACE_S))[0]:
             return
         with suppress(ProcessLookupError, PermissionError):  # sudo's, here, which the end of its input ends
             os.killpg(process.pid, number)
-    await process.wait()
+    await ended
 
 
 async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:

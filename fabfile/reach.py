@@ -16,7 +16,7 @@ LIFELINE = """\
 exec 3<&0 </dev/null
 setsid sh -c "$1" fab 3<&- &
 child=$!
-{ while read -r _; do :; done <&3; kill -TERM -- "-$child"; } >/dev/null 2>&1 &
+{ while read -r _; do :; done <&3; kill -s TERM -- "-$child"; } >/dev/null 2>&1 &
 watch=$!
 exec 3<&-
 wait "$child"
