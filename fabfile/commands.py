@@ -13,7 +13,6 @@ from invoke import Context, Exit
 from .crowd import Result, run_all
 from .fleet import Host
 from .options import INVENTORY, SELECTION, fleet_of, fleet_task
-from .reach import explain
 from .report import SSH_FAILED, Report, carry_out, job_for, reporting
 from .steps import Step
 
@@ -101,7 +100,7 @@ def keep(report: Report, host: Host, path: Path, result: Result) -> None:
         path.with_name(f"{path.name}.part").replace(path)
         print(f"{path}: {path.stat().st_size} bytes; read it with tcpdump -nr {path}", flush=True)
     elif result.problem or result.status == SSH_FAILED or result.messages.startswith("sudo:"):
-        report.unreached(host, result.problem or explain(host, result.messages))
+        report.unreached(host, result)
     else:
         print(f"{host.name}: tcpdump: {result.messages.strip()}", flush=True)
         report.fail(host.name, "tcpdump")

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 MOST_OUTPUT_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 16
 GRACE_S = 0.5
+POLL_S = 0.01
 INTERRUPTED = "interrupted"
 
 
@@ -181,14 +182,27 @@ async def finish(process: asyncio.subprocess.Process) -> None:
     """End a program: by the end of its input, which ends what it runs on the host, too; then by force."""
     assert process.stdin is not None
     process.stdin.close()
-    ended = asyncio.create_task(process.wait())
     for number in (signal.SIGTERM, signal.SIGKILL):
-        # Not asyncio.timeout: that of Python 3.11.2 lets no time-out be caught in a task that is being cancelled.
-        if (await asyncio.wait([ended], timeout=GRACE_S))[0]:
-            return
+        if await has_ended(process):
+            break
         with suppress(ProcessLookupError, PermissionError):  # sudo's, here, which the end of its input ends
             os.killpg(process.pid, number)
-    await ended
+    await has_ended(process)
+    process._transport.close()  # type: ignore[attr-defined]  # what nobody has read would keep its pipes open
+    await asyncio.sleep(0)
+
+
+async def has_ended(process: asyncio.subprocess.Process) -> bool:
+    """Whether a program ends soon. Neither its own wait() nor asyncio.timeout() will do.
+
+    The former waits until somebody has read all its output, too; the latter, in Python 3.11, raises no TimeoutError in
+    a task that is being cancelled.
+    """
+    for _ in range(round(GRACE_S / POLL_S)):
+        if process.returncode is not None:
+            return True
+        await asyncio.sleep(POLL_S)
+    return process.returncode is not None
 
 
 async def end(tasks: Sequence[asyncio.Task[Any]]) -> None:

@@ -146,7 +146,9 @@ def ask(inventory: Path, selection: str) -> dict[str, Any]:
     program = Path(__file__).with_name("ask_ansible.py")
     command = [sys.executable, "-P", str(program), str(inventory), selection, json.dumps(KINDS)]
     environment = {**os.environ, "ANSIBLE_INVENTORY_UNPARSED_FAILED": "true"}
-    asked = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, check=False)
+    asked = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, process_group=0, check=False
+    )
     if asked.returncode != 0:
         raise Exit(f"could not read the inventory {inventory}")
     return dict(json.loads(asked.stdout))

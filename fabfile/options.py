@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from fabric import Connection, Task, task
+from fabric.main import make_program
 from invoke import Context, Exit
 
-from .fleet import Fleet, read_fleet
+from .fleet import REPOSITORY, Fleet, read_fleet
 
 INVENTORY_SUFFIXES = (".yml", ".yaml", ".ini", ".json", ".toml")
 INVENTORY = {"inventory": "inventory to work on (COPYTOOL_INVENTORY, else inventory/lab)"}
@@ -32,6 +33,12 @@ class FleetTask(Task):
         elif name.startswith(NEVER_SHORT):
             options["names"] = [name]
         return options
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it. Behind a task that needs a value, --help comes here as that value."""
+        if {"--help", "-h"} & {value for value in kwargs.values() if isinstance(value, str)}:
+            make_program().run(["fab", "-r", str(REPOSITORY), "--help", self.name])
+        return super().__call__(*args, **kwargs)
 
 
 def fleet_task(**options: str) -> Callable[[Callable[..., None]], FleetTask]:

@@ -8,7 +8,30 @@ from pathlib import Path
 
 from .fleet import Host
 
-NOT_FOUND = "(is it up, and does the name or address in the inventory hold?)"
+SILENT = "does not answer"
+CLOSED = "cannot be reached"
+REFUSES = "refuses"
+
+NO_KEY = "{last} Keys are named by ansible_ssh_private_key_file, ssh-agent or ssh_config; fab uses no passwords of ssh"
+NO_SUDO = "there is no sudo, and who logs in is not root"
+PASSWORD = "sudo wants a password: set ansible_become_password (in a vault), or NOPASSWD in sudoers"
+REASONS = (
+    (
+        "IDENTIFICATION HAS CHANGED",
+        CLOSED,
+        "its host key is not the one in known_hosts; find out why, then remove that",
+    ),
+    ("Host key verification failed", CLOSED, "its host key is not known; log in once (ssh {address}) and check it"),
+    ("Could not resolve hostname", CLOSED, "{last}; does ansible_host hold?"),
+    ("Permission denied (", REFUSES, NO_KEY),
+    ("a password is required", REFUSES, PASSWORD),
+    ("no password was provided", REFUSES, PASSWORD),
+    ("incorrect password attempt", REFUSES, "sudo does not take the password in ansible_become_password"),
+    ("not in the sudoers file", REFUSES, "who logs in may not become root: add the user to sudoers"),
+    ("sudo: not found", REFUSES, NO_SUDO),
+    ("sudo: command not found", REFUSES, NO_SUDO),
+)
+"""What ssh or sudo say, what that is called, and the reason."""
 
 # ssh does not end what it started when it is ended itself. So the host ends the script when its standard input ends,
 # for which ssh, or fab, has to be gone. 255 is ssh's own status.
@@ -82,36 +105,18 @@ def ssh_command(host: Host, connect_timeout_s: int) -> list[str]:
 
 def config_file(words: list[str]) -> Path | None:
     """The file that ssh's arguments name with -F."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word.startswith("-F") and (name := word[2:] or following) and name != "none":
-            return Path(name).expanduser()
-    return None
+    at = next((index for index, word in enumerate(words) if word.startswith("-F")), None)
+    if at is None:
+        return None
+    name = words[at][2:] or "".join(words[at + 1 : at + 2])
+    return Path(name).expanduser() if name not in ("", "none") else None
 
 
-def explain(host: Host, messages: str) -> str:
-    """Why a script did not start, in one line, from what ssh and sudo said."""
+def explain(host: Host, messages: str) -> tuple[str, str]:
+    """Why a script did not start, in one line each: what the host does, and the reason, from what ssh and sudo said."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     last = lines[-1] if lines else "no message"
-    for part, meaning in (
-        (
-            "IDENTIFICATION HAS CHANGED",
-            "its host key is not the one in known_hosts: find out why before you remove that",
-        ),
-        (
-            "Host key verification failed",
-            f"its host key is not known: log in once, ssh {host.address}, and check the key",
-        ),
-        (
-            "Permission denied (",
-            f"{last}. Which key: ansible_ssh_private_key_file, ssh-agent or ssh_config; no passwords",
-        ),
-        ("a password is required", "sudo wants a password: set ansible_become_password (in a vault), or NOPASSWD"),
-        ("no password was provided", "sudo wants a password: set ansible_become_password (in a vault), or NOPASSWD"),
-        ("incorrect password attempt", "sudo does not take the password in ansible_become_password"),
-        ("not in the sudoers file", "the user that logs in may not become root: add it to sudoers"),
-        ("sudo: not found", "there is no sudo, and the user that logs in is not root"),
-        ("sudo: command not found", "there is no sudo, and the user that logs in is not root"),
-    ):
+    for part, what, reason in REASONS:
         if part in messages:
-            return meaning
-    return f"{last} {NOT_FOUND}" if "not known" in last or "resolve hostname" in last else last
+            return what, reason.format(last=last, address=host.address)
+    return SILENT, last

@@ -10,7 +10,7 @@ from invoke import Exit
 
 from .crowd import INTERRUPTED, Job, Result, run_all
 from .fleet import Fleet, Host
-from .reach import UnreachableError, command_for, explain
+from .reach import CLOSED, REFUSES, UnreachableError, command_for, explain
 from .steps import NEVER_RAN, Done, Step, join, new_mark, split, started
 
 QUERY_TIMEOUT_S = 60.0
@@ -28,6 +28,13 @@ class Report:
         self.failures: dict[str, list[str]] = {}
         self.silent = False
         """Whether a host did not answer."""
+        self._apart = True
+
+    def show(self, text: str) -> None:
+        """Print what belongs to a host, with empty lines around all that is longer than one line."""
+        longer = text.count("\n") > 1
+        print("\n" * (longer or self._apart), text, sep="", end="", flush=True)
+        self._apart = longer
 
     def fail(self, host: str, reason: str) -> None:
         """Note it for the last line."""
@@ -35,14 +42,15 @@ class Report:
         if reason and reason not in reasons:
             reasons.append(reason)
 
-    def unreached(self, host: Host, reason: str) -> None:
-        """Say that a host could not do anything, and note it."""
-        if reason == INTERRUPTED:
-            self.fail(host.name, reason)
+    def unreached(self, host: Host, result: Result) -> None:
+        """Say why a host could not do anything, and note it."""
+        if result.problem == INTERRUPTED:
+            self.fail(host.name, INTERRUPTED)
             return
-        show(f"{host.name} does not answer: {reason}\n")
-        self.silent = True
-        self.fail(host.name, "does not answer")
+        what, reason = (CLOSED, result.problem) if result.problem else explain(host, result.messages)
+        self.show(f"{host.name} {what}: {reason}\n")
+        self.silent |= what != REFUSES
+        self.fail(host.name, what)
 
     def last_line(self) -> str:
         """The hosts that failed, with the reasons."""
@@ -62,11 +70,6 @@ def reporting(fleet: Fleet, task: str) -> Iterator[Report]:
     if report.failures:
         hint = f"{fleet.hint}\n" if report.silent else ""
         raise Exit(f"\n{hint}{report.last_line()}", 1)
-
-
-def show(text: str) -> None:
-    """Print what belongs to a host, after an empty line."""
-    print(f"\n{text}", end="", flush=True)
 
 
 def job_for(fleet: Fleet, host: Host, script: str, as_root: bool = True) -> Job:
@@ -99,16 +102,16 @@ def carry_out(
 def show_result(report: Report, host: Host, steps: Sequence[Step], mark: str, result: Result) -> None:
     """Show what a host said to its steps, and note what failed."""
     if not started(result.output, mark):
-        report.unreached(host, result.problem or explain(host, result.messages))
+        report.unreached(host, result)
         return
     done = split(steps, mark, result.output)
     for one in done:
-        show(one.text(host.name))
+        report.show(one.text(host.name))
         if one.status not in (0, NEVER_RAN):
             report.fail(host.name, reason_of(one))
     if result.problem or len(done) < len(steps) or done[-1].status == NEVER_RAN:
         reason = result.problem or "the connection ended"
-        show(f"{host.name}: broken off: {reason}\n")
+        report.show(f"{host.name}: broken off: {reason}\n")
         report.fail(host.name, reason)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from invoke import Context
 
 from .crowd import Result, follow_all
 from .fleet import Fleet
 from .options import DAEMON, SELECTION, fleet_of, fleet_task
-from .reach import explain
-from .report import SSH_FAILED, Report, carry_out, job_for, reporting
+from .report import Report, carry_out, job_for, reporting
 from .steps import Step
 
 
@@ -94,10 +92,11 @@ async def follow_logs(fleet: Fleet, report: Report, daemon: str) -> None:
         print(f"{followed[index].name:<{width}} | {line}", flush=True)
 
     def gone(index: int, result: Result) -> None:
-        host = followed[index]
-        reason = result.problem or (explain(host, result.messages) if result.messages else "journalctl ended")
-        print(f"{host.name:<{width}} | -- no more: {reason}", file=sys.stderr, flush=True)
-        report.fail(host.name, "" if result.status not in (None, SSH_FAILED) else "does not answer")
+        if result.messages or result.problem:
+            report.unreached(followed[index], result)
+        else:
+            tell(index, "-- no more: journalctl has ended")
+            report.fail(followed[index].name, "")
 
     jobs = []
     for host, own in running.items():
