@@ -109,27 +109,28 @@ async def follow_logs(fleet: Fleet, report: Report, daemon: str) -> None:
 def route(context: Context, hosts: str = "", inventory: str = "") -> None:
     """Show the route of mirrored sessions' answers: target to assistant, and that it ends there.
 
-    Fails if the service that keeps a target's route does not run, or an assistant forwards. (Of a host that is both,
-    neither is asked.)
+    Fails if the service that keeps a target's route does not run, or an assistant forwards. (One that is also a target
+    or an online host may have to.)
     """
     fleet = fleet_of(context, inventory, hosts)
     targets, assistants = fleet.of_group("target_hosts"), fleet.of_group("assistant_hosts")
+    others = {*targets, *fleet.of_group("online_hosts")}
     plan = {}
     for host in fleet.hosts.values():
-        both = host in targets and host in assistants
-        steps = [route_step(judge=not both)] if host in targets else []
-        steps += [forwarding_step(judge=not both)] if host in assistants else []
+        steps = [ROUTES] if host in targets else []
+        steps += [forwarding_step(judge=host not in others)] if host in assistants else []
         if steps:
             plan[host] = steps
     with reporting(fleet, "route") as report:
         carry_out(report, plan or fleet.fail("is a target or an assistant"))
 
 
-def route_step(judge: bool) -> Step:
-    """A target's routes."""
-    command = "ip route show || exit 1\nsystemctl --no-pager -n 0 status mirror-route | sed -n 2,4p\n"
-    command += "systemctl is-active --quiet mirror-route" if judge else ":"
-    return Step("routes", command, reason="mirror-route does not run")
+ROUTES = Step(
+    "routes",
+    "ip route show || exit 1\nsystemctl --no-pager -n 0 status mirror-route | sed -n 2,4p\n"
+    "systemctl is-active --quiet mirror-route",
+    reason="mirror-route does not run",
+)
 
 
 def forwarding_step(judge: bool) -> Step:
