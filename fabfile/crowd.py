@@ -24,7 +24,9 @@ class Job:
 
     command: Sequence[str]
     first_input: str = ""
-    """What it may read before its standard input falls silent; that ends only with the job."""
+    """What it may read before its standard input falls silent; that ends only with the job, ..."""
+    prompt: str = ""
+    """... or when this stands twice among its messages: what it was given is not what it asks for."""
     file: BinaryIO | None = None
     """Where its output goes, if not into the result."""
     problem: str = ""
@@ -78,7 +80,7 @@ async def run(job: Job, timeout_s: float | None) -> Result:
         return Result(problem=f"{job.command[0]}: {error.strerror}")
     output, messages = bytearray(), bytearray()
     assert process.stderr is not None
-    readers = [collect(process.stderr, messages)]
+    readers = [collect(process.stderr, messages, lambda: end_input(job, process, messages))]
     if process.stdout is not None:
         readers.append(collect(process.stdout, output))
     status, problem = None, ""
@@ -122,7 +124,7 @@ async def follow(job: Job, tell: Callable[[str], None]) -> Result:
     assert process.stdout is not None
     assert process.stderr is not None
     messages, lines = bytearray(), Lines()
-    errors = asyncio.create_task(collect(process.stderr, messages))
+    errors = asyncio.create_task(collect(process.stderr, messages, lambda: end_input(job, process, messages)))
     try:
         while chunk := await process.stdout.read(CHUNK_BYTES):
             for line in lines.take(chunk):
@@ -170,12 +172,20 @@ async def start(job: Job) -> asyncio.subprocess.Process:
     return process
 
 
-async def collect(stream: asyncio.StreamReader, into: bytearray) -> None:
-    """Read a stream to its end."""
+async def collect(stream: asyncio.StreamReader, into: bytearray, look: Callable[[], None] = lambda: None) -> None:
+    """Read a stream to its end; look() whenever there is more."""
     while chunk := await stream.read(CHUNK_BYTES):
         into += chunk
         if len(into) > MOST_OUTPUT_BYTES:
             raise OverflowError
+        look()
+
+
+def end_input(job: Job, process: asyncio.subprocess.Process, messages: bytearray) -> None:
+    """End a program's input when it asks for the second time."""
+    if job.prompt and messages.count(job.prompt.encode()) > 1:
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 async def finish(process: asyncio.subprocess.Process) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .fleet import Host
 
+PROMPT = "[fab asks for sudo's password]"
 SILENT = "does not answer"
 CLOSED = "cannot be reached"
 REFUSES = "refuses"
@@ -25,7 +26,6 @@ REASONS = (
     ("Could not resolve hostname", CLOSED, "{last}; does ansible_host hold?"),
     ("Permission denied (", REFUSES, NO_KEY),
     ("a password is required", REFUSES, PASSWORD),
-    ("no password was provided", REFUSES, PASSWORD),
     ("incorrect password attempt", REFUSES, "sudo does not take the password in ansible_become_password"),
     ("not in the sudoers file", REFUSES, "who logs in may not become root: add the user to sudoers"),
     ("sudo: not found", REFUSES, NO_SUDO),
@@ -62,7 +62,7 @@ def command_for(host: Host, script: str, connect_timeout_s: int, as_root: bool =
     if as_root and needs_sudo(host):
         if host.become_method != "sudo":
             raise UnreachableError(f"it becomes root by {host.become_method}; fab knows sudo only")
-        words = [*(("sudo", "-S", "-p", "") if host.become_password else ("sudo", "-n")), *words]
+        words = [*(("sudo", "-S", "-p", PROMPT) if host.become_password else ("sudo", "-n")), *words]
     if host.connection == "local":
         return words
     if host.connection not in ("ssh", "smart"):

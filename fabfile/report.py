@@ -10,7 +10,7 @@ from invoke import Exit
 
 from .crowd import INTERRUPTED, Job, Result, run_all
 from .fleet import Fleet, Host
-from .reach import CLOSED, REFUSES, UnreachableError, command_for, explain
+from .reach import CLOSED, PROMPT, REFUSES, UnreachableError, command_for, explain
 from .steps import NEVER_RAN, Done, Step, join, new_mark, split, started
 
 QUERY_TIMEOUT_S = 60.0
@@ -78,7 +78,7 @@ def job_for(fleet: Fleet, host: Host, script: str, as_root: bool = True) -> Job:
         command = command_for(host, script, fleet.connect_timeout_s, as_root)
     except UnreachableError as error:
         return Job((), problem=str(error))
-    return Job(command, f"{host.become_password}\n" if host.become_password else "")
+    return Job(command, f"{host.become_password}\n", PROMPT) if host.become_password else Job(command)
 
 
 def carry_out(

@@ -105,6 +105,13 @@ def test_input_is_given_and_stays_open() -> None:
     assert result == Result(None, "got secret\n", "", "no end after 0.5 s")
 
 
+def test_who_asks_again_gets_no_more() -> None:
+    """As sudo does when the password is wrong: it is not tried a second time."""
+    asking = "for try in 1 2 3; do printf 'word? ' >&2; read -r word || exit 9; done"
+    (result,) = run([Job(("sh", "-c", asking), first_input="wrong\n", prompt="word? ")])
+    assert result == Result(9, "", "word? word? ")
+
+
 def test_output_can_go_to_a_file(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as file:
         assert run([Job(("printf", r"\000\377"), file=file)]) == [Result(0)]
