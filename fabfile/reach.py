@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 
@@ -50,6 +49,10 @@ exit "$status"
 """
 
 
+# Only the host knows who logs in where ssh_config says that.
+AS_ROOT = '[ "$(id -u)" -ne 0 ] || exec "$@"; exec sudo {options} "$@"'
+
+
 class UnreachableError(Exception):
     """Says why a host cannot be reached, before anything was tried."""
 
@@ -59,22 +62,16 @@ def command_for(host: Host, script: str, connect_timeout_s: int, as_root: bool =
     if host.problem:
         raise UnreachableError(host.problem)
     words = ["sh", "-c", LIFELINE, "fab", script]
-    if as_root and needs_sudo(host):
+    if as_root and host.user != "root":
         if host.become_method != "sudo":
             raise UnreachableError(f"it becomes root by {host.become_method}; fab knows sudo only")
-        words = [*(("sudo", "-S", "-p", PROMPT) if host.become_password else ("sudo", "-n")), *words]
+        options = f"-S -p {shlex.quote(PROMPT)}" if host.become_password else "-n"
+        words = ["sh", "-c", AS_ROOT.format(options=options), "fab", *words]
     if host.connection == "local":
         return words
     if host.connection not in ("ssh", "smart"):
         raise UnreachableError(f"its ansible_connection is {host.connection}; fab knows ssh and local only")
     return [*ssh_command(host, connect_timeout_s), shlex.join(words)]
-
-
-def needs_sudo(host: Host) -> bool:
-    """Whether the user that logs in is somebody else than root."""
-    if host.connection == "local":
-        return os.geteuid() != 0
-    return host.user != "root"
 
 
 def ssh_command(host: Host, connect_timeout_s: int) -> list[str]:
@@ -89,7 +86,7 @@ def ssh_command(host: Host, connect_timeout_s: int) -> list[str]:
         **({} if host.check_host_key else {"StrictHostKeyChecking": "no"}),
         **({"User": host.user} if host.user else {}),
         **({"Port": host.port} if host.port else {}),
-        **({"IdentityFile": str(Path(host.key).expanduser())} if host.key else {}),
+        **({"IdentityFile": f'"{Path(host.key).expanduser()}"'} if host.key else {}),
     }
     words = shlex.split(host.arguments)
     if (file := config_file(words)) and not file.is_file():

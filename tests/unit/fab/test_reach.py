@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import subprocess
 import time
 from dataclasses import replace
@@ -43,12 +41,12 @@ def test_ssh_gets_what_the_inventory_says(tmp_path: Path) -> None:
     assert command[0] == "ssh"
     given = options(command)
     assert (given["User"], given["Port"], given["ConnectTimeout"]) == ("admin", "2222", "7")
-    assert given["IdentityFile"] == str(Path("~/key").expanduser())
+    assert given["IdentityFile"] == f'"{Path("~/key").expanduser()}"'
     assert given["BatchMode"] == "yes", "nobody is there to answer questions"
     assert given["ControlMaster"] == "no", "ours come first"
     assert command[-2] == "192.0.2.1"
     assert ["-F", str(config), "-o", "ControlMaster=auto", "-J", "jump"] == command[-8:-2]
-    assert shlex.split(command[-1])[:2] == ["sudo", "-n"]
+    assert "exec sudo -n " in command[-1]
 
 
 def test_what_the_inventory_does_not_say_is_left_to_ssh() -> None:
@@ -58,17 +56,19 @@ def test_what_the_inventory_does_not_say_is_left_to_ssh() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "begin"),
+    ("host", "part"),
     [
-        (Host("web", user="root"), ["sh", "-c"]),
-        (Host("web"), ["sudo", "-n"]),
-        (Host("web", user="admin"), ["sudo", "-n"]),
-        (Host("web", user="admin", become_password="x"), ["sudo", "-S"]),
+        (Host("web"), "exec sudo -n "),
+        (Host("web", user="admin"), "exec sudo -n "),
+        (Host("web", user="admin", become_password="secret"), "exec sudo -S "),
     ],
 )
-def test_who_is_not_root_uses_sudo(host: Host, begin: list[str]) -> None:
-    assert shlex.split(command_for(host, "true", 7)[-1])[:2] == begin
-    assert shlex.split(command_for(host, "true", 7, as_root=False)[-1])[:2] == ["sh", "-c"]
+def test_who_is_not_root_uses_sudo(host: Host, part: str) -> None:
+    command = command_for(host, "true", 7)
+    assert part in command[-1]
+    assert "secret" not in " ".join(command)
+    assert "sudo" not in command_for(host, "true", 7, as_root=False)[-1]
+    assert "sudo" not in command_for(replace(host, user="root"), "true", 7)[-1]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,21 @@ def test_the_end_of_the_input_ends_the_script_and_what_it_started(tmp_path: Path
         assert not Path(f"/proc/{pid}").exists()
 
 
-def test_local_hosts_need_sudo_unless_fab_runs_as_root() -> None:
-    assert (command_for(LOCAL, "true", 7)[0] == "sudo") == (os.geteuid() != 0)
-    assert command_for(replace(LOCAL, become_password="x"), "true", 7, as_root=False)[0] == "sh"
+@pytest.mark.parametrize("user", ["root", ""])
+def test_root_needs_no_sudo_whoever_says_that_it_is_root(user: str, tmp_path: Path) -> None:
+    """A sudo and an id of our own stand in for those of a host: this says which way is taken."""
+    for name, text in (("id", "echo ${FAKE_UID}"), ("sudo", 'echo "sudo $1"; shift; exec "$@"')):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    for uid, said in (("0", "done\n"), ("1000", "sudo -n\ndone\n" if not user else "done\n")):
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "FAKE_UID": uid}
+        with subprocess.Popen(
+            command_for(replace(LOCAL, user=user), "echo done", 7),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+        ) as process:
+            assert process.wait(PATIENCE_S) == 0
+            assert process.stdout is not None
+            assert process.stdout.read() == said
