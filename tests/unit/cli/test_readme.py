@@ -23,7 +23,7 @@ def test_every_option_in_the_readme_exists() -> None:
     """No option is promised that a command does not have."""
     known = {option.long for options in COMMANDS.values() for option in options}
     known |= {"config", "json", "sessions", "version", "list", "check", "diff", "count", "timeout", "ramp", "watch"}
-    known |= {"wait", "no-probe"}
+    known |= {"wait", "no-probe", "hosts", "inventory", "limit"}
     assert set(re.findall(r"--([a-z][a-z-]+)", README)) <= known
 
 
