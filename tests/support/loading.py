@@ -10,9 +10,9 @@ from types import ModuleType
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 
-def load(path: str) -> ModuleType:
-    """The module in a file below roles/."""
-    name = "roles_" + path.removesuffix(".py").replace("/", "_")
+def load(path: str, name: str = "") -> ModuleType:
+    """The module in a file below roles/, which others can import by the name that Ansible gives it."""
+    name = name or "roles_" + path.removesuffix(".py").replace("/", "_")
     spec = importlib.util.spec_from_file_location(name, ROLES / path)
     assert spec is not None
     assert spec.loader is not None

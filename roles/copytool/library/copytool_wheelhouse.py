@@ -11,7 +11,8 @@ description:
     machine architecture, into a directory named after all that decides about the content.
   - When that directory is there already, nothing is built and nothing is fetched. The newest few are kept.
   - A compiled wheel fits one Python and architecture, so it needs the host's Python on the control machine too, with
-    its headers and a C compiler.
+    its headers and a C compiler. If the Python that runs Ansible is another one, C(python3.13), or whichever the
+    host's is, is looked for.
   - Meant to run on the control machine, with C(delegate_to=localhost).
 options:
   source_dir:
@@ -45,6 +46,10 @@ options:
     default: ""
   glibc:
     description: The host's glibc, such as C(2.36). Compiled modules must not need a newer one.
+    type: str
+    default: ""
+  build_python:
+    description: The control machine's Python that compiles. Empty finds one.
     type: str
     default: ""
 attributes:
@@ -99,13 +104,13 @@ import os
 import re
 import shutil
 import sys
-import sysconfig
 import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.copytool_interpreter import for_host
 
 PACKAGE = "copytool"
 PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "manylinux_2_34")
@@ -166,20 +171,6 @@ def unlocked_wheels(wheels: list[Path], lock_text: str) -> list[str]:
     return [wheel.name for wheel in wheels if hashlib.sha256(wheel.read_bytes()).hexdigest() not in allowed]
 
 
-def obstacle(abi: str) -> str:
-    """Why nothing can be compiled here for a host whose Python has this ABI; empty if nothing is known against it."""
-    own = sysconfig.get_config_var("SOABI")
-    if abi != own:
-        return f"its Python is {abi or 'of unknown ABI'}, the control machine's {sys.executable} {own}"
-    headers = Path(sysconfig.get_path("include"), "Python.h")
-    if not headers.is_file():
-        return f"the control machine has no {headers} (on Debian it is in python3-dev)"
-    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
-    if shutil.which(compiler) is None:
-        return f"the control machine has no C compiler {compiler} (on Debian it is in gcc)"
-    return ""
-
-
 def version_tuple(text: str) -> tuple[int, ...]:
     """A version's numbers."""
     return tuple(int(number) for number in re.findall(r"\d+", text))
@@ -198,9 +189,10 @@ def needed_glibc(wheel: Path) -> str:
 class Wheelhouse:
     """Builds one wheelhouse in a directory beside its place, then moves it there whole."""
 
-    def __init__(self, module: AnsibleModule, flavour: str) -> None:
+    def __init__(self, module: AnsibleModule, flavour: str, builder: str = sys.executable) -> None:
         self._module = module
         self.flavour = flavour
+        self._builder = builder
         self._source_dir = Path(module.params["source_dir"])
         self._python_version = module.params["python_version"]
         self._machine = module.params["machine"]
@@ -214,7 +206,9 @@ class Wheelhouse:
     def _host(self) -> list[str]:
         host = [self._python_version, self._machine, self.flavour]
         if self.flavour == "compiled":
-            cython = importlib.metadata.version("cython") if importlib.util.find_spec("Cython") else ""
+            # Another Python takes the lock's Cython, and the lock is in the key.
+            own = self._builder == sys.executable and importlib.util.find_spec("Cython")
+            cython = importlib.metadata.version("cython") if own else ""
             host += [self._module.params["abi"], self._module.params["glibc"], cython]
         return host
 
@@ -274,7 +268,7 @@ class Wheelhouse:
     def _isolation(self, scratch: Path) -> tuple[list[str], dict[str, str]]:
         """Arguments and environment that have pip build with the tools that are there, else with those in the lock."""
         names = BUILD_TOOLS[self.flavour]
-        if all(importlib.util.find_spec(name) for name in names):
+        if self._builder == sys.executable and all(importlib.util.find_spec(name) for name in names):
             return ["--no-build-isolation"], {}
         entries = locked_entries(names, self._lock_text)
         if not entries:
@@ -285,6 +279,7 @@ class Wheelhouse:
         self._pip(
             ["install", *hashes, "--no-deps", f"--target={tools}", f"--requirement={pins}"],
             "fetch what builds copytool's wheel (this needs a package index once)",
+            python=self._builder,
         )
         return ["--no-build-isolation"], {"PYTHONPATH": os.fspath(tools)}
 
@@ -301,6 +296,7 @@ class Wheelhouse:
             ["wheel", "--no-deps", *isolation, f"--wheel-dir={wheels}", str(source)],
             "build copytool's wheel",
             environment,
+            python=self._builder,
         )
         needed = needed_glibc(next(wheels.glob(f"{PACKAGE}-*.whl")))
         if version_tuple(needed) > version_tuple(self._module.params["glibc"]):
@@ -308,8 +304,16 @@ class Wheelhouse:
                 f"what the control machine compiles needs glibc {needed}, the host has {self._module.params['glibc']}"
             )
 
-    def _pip(self, arguments: list[str], purpose: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *arguments]
+    def _pip(
+        self,
+        arguments: list[str],
+        purpose: str,
+        environment: dict[str, str] | None = None,
+        python: str = sys.executable,
+    ) -> None:
+        # The pip that is here also runs with another Python, which need not have one.
+        other = [] if python == sys.executable else [f"--python={python}"]
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", *other, *arguments]
         status, out, err = self._module.run_command(
             command, environ_update={**CHOICES[self.flavour], **(environment or {})}
         )
@@ -326,9 +330,10 @@ def choose(module: AnsibleModule) -> tuple[Wheelhouse, bool, str]:
     flavour, reason = module.params["flavour"], ""
     if flavour != "pure":
         try:
-            if reason := obstacle(module.params["abi"]):
+            builder, reason = for_host(*(module.params[name] for name in ("abi", "python_version", "build_python")))
+            if builder is None or reason:
                 raise CannotCompileError(reason)
-            wheelhouse = Wheelhouse(module, "compiled")
+            wheelhouse = Wheelhouse(module, "compiled", builder.path)
             return wheelhouse, wheelhouse.ensure(), ""
         except CannotCompileError as error:
             reason = str(error)
@@ -348,6 +353,7 @@ def main() -> None:
             "python_version": {"type": "str", "required": True},
             "machine": {"type": "str", "required": True},
             "flavour": {"type": "str", "choices": ["auto", "compiled", "pure"], "default": "auto"},
+            "build_python": {"type": "str", "default": ""},
             "abi": {"type": "str", "default": ""},
             "glibc": {"type": "str", "default": ""},
         },

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: copytool_lab_hosts
 short_description: Make, boot or remove the hosts of the copytool lab
 description:
-  - Makes each host of an overlay over the shared root file system, gives it its own files, boots it with
+  - Makes each host of an overlay over a root file system that others share, gives it its own files, boots it with
     systemd-nspawn and waits until systemd inside says that it runs.
   - A host that died is booted again; a host that is no longer wanted is removed.
   - Processes are known by a tag in their environment, so that nothing else is ever killed.
@@ -30,8 +30,8 @@ options:
     type: dict
     default: {}
   rootfs:
-    description: The root file system that all hosts share.
-    type: path
+    description: The root file system of each host, by host. Several may share one.
+    type: dict
   key_dir:
     description:
       - Directory with C(ssh_config), C(id_ed25519.pub) and one C(host_NAME) key pair for each host.
@@ -64,7 +64,9 @@ EXAMPLES = r"""
     addresses:
       online: 192.168.50.10
       target: 192.168.50.101
-    rootfs: /var/cache/copytool-lab/rootfs-0123456789ab
+    rootfs:
+      online: /var/cache/copytool-lab/rootfs-bookworm-0123456789ab
+      target: /var/cache/copytool-lab/rootfs-bookworm-0123456789ab
     key_dir: /home/me/copytool/.lab
     state_dir: /var/lib/copytool-lab
 """
@@ -109,7 +111,10 @@ def wanted_hosts(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 
     hosts = {}
     for name in params["addresses"]:
+        rootfs = Path(params["rootfs"][name])
         hosts[name] = {
+            "lower": str(rootfs),
+            "build": build_id(rootfs),
             "files": host_files(
                 name,
                 addresses=params["addresses"],
@@ -120,9 +125,9 @@ def wanted_hosts(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
                     "host": read_key(f"host_{name}"),
                     "host_public": read_key(f"host_{name}.pub"),
                 },
-            )
+            ),
         }
-    return {"lower": params["rootfs"], "build": build_id(Path(params["rootfs"])), "hosts": hosts}
+    return {"hosts": hosts}
 
 
 def build_id(rootfs: Path) -> str:
@@ -189,7 +194,7 @@ def main() -> None:
             "prefix": {"type": "str", "required": True},
             "addresses": {"type": "dict", "default": {}},
             "sysctl": {"type": "dict", "default": {}},
-            "rootfs": {"type": "path"},
+            "rootfs": {"type": "dict"},
             "key_dir": {"type": "path", "required": True, "no_log": False},
             "state_dir": {"type": "path", "required": True},
             "boot_timeout_s": {"type": "int", "default": 90},

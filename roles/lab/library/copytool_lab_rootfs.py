@@ -29,6 +29,11 @@ options:
     description: Where to get packages from, when it is not mmdebstrap's default.
     type: str
     default: ''
+  apt_options:
+    description: Lines of configuration for apt, while it is built and afterwards in the hosts.
+    type: list
+    elements: str
+    default: []
   cache_dir:
     description: Directory that holds the root file systems.
     type: path
@@ -76,6 +81,12 @@ from ansible.module_utils.lab_mounts import MountError, overlays_on, unmount_bel
 from ansible.module_utils.lab_processes import TAG, ProcessesSurviveError, has_tag, kill
 from ansible.module_utils.lab_rootfs_plan import BUILD_ID, build_command, name, recipe
 
+REMEDIES = {
+    "NO_PUBKEY": "This machine does not know the release's keys: upgrade its package debian-archive-keyring.",
+    "invalid since": "The mirror is old, or this machine's clock wrong. For a mirror that is no longer updated set "
+    "lab_apt_options to ['Acquire::Check-Valid-Until \"false\"'].",
+}
+
 
 class BuildError(Exception):
     """The root file system cannot be built; the message says why."""
@@ -89,7 +100,8 @@ def build(params: dict[str, Any], target: Path) -> bool:
             return False
         partial = target.with_suffix(".partial")
         discard(partial)
-        command = build_command(recipe(params["release"], params["packages"]), partial, params["mirror"])
+        made_from = recipe(params["release"], params["packages"])
+        command = build_command(made_from, partial, params["mirror"], params["apt_options"])
         environment = {**os.environ, TAG: str(cache), "LC_ALL": "C.UTF-8"}
         result = subprocess.run(
             command,
@@ -102,7 +114,8 @@ def build(params: dict[str, Any], target: Path) -> bool:
         )
         if result.returncode != 0:
             discard(partial)
-            raise BuildError(f"mmdebstrap failed; the end of what it said:\n{last_lines(result.stdout)}")
+            said = f"{last_lines(result.stdout)}{advice(result.stdout)}"
+            raise BuildError(f"mmdebstrap failed; the end of what it said:\n{said}")
         partial.chmod(0o755)
         (partial / BUILD_ID).write_text(f"{uuid.uuid4()}\n")
         os.sync()
@@ -130,6 +143,11 @@ def last_lines(text: str, count: int = 8) -> str:
     return "\n".join(text.splitlines()[-count:])
 
 
+def advice(text: str) -> str:
+    """What to do about the failures that a release other than the machine's own is prone to."""
+    return next((f"\n{remedy}" for sign, remedy in REMEDIES.items() if sign in text), "")
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -138,6 +156,7 @@ def main() -> None:
             "release": {"type": "str", "default": "bookworm"},
             "packages": {"type": "list", "elements": "str", "default": []},
             "mirror": {"type": "str", "default": ""},
+            "apt_options": {"type": "list", "elements": "str", "default": []},
             "cache_dir": {"type": "path", "required": True},
             "timeout_s": {"type": "int", "default": 600},
         },

@@ -1,9 +1,10 @@
 """Plan the lab's hosts: what to do, in order, to get from what is there to what is wanted.
 
-Pure: no input, no output. A host is an overlay over the shared root file system, some files of its own in it, and
-the processes that run it: systemd-nspawn and the systemd inside.
+Pure: no input, no output. A host is an overlay over a root file system that others share, some files of its own in it,
+and the processes that run it: systemd-nspawn and the systemd inside.
 
-Wanted: ``{"lower": path, "build": id, "hosts": {name: {"files": {path: {"content": str, "mode": str}}}}}``
+Wanted: ``{"hosts": {name: {"lower": path, "build": id, "files": {path: {"content": str, "mode": str}}}}}`` where
+``lower`` is the root file system, ``build`` what tells it from others at the same place.
 Current: ``{name: {"exists": bool, "made_of": id or None, "mounted": bool, "files": {path: file}, "processes": bool,
 "running": bool}}`` where ``exists`` says that the host has a directory, ``made_of`` which build of the root file system
 its overlay lies on, ``processes`` that any process of it is alive and ``running`` that all are, in the right namespace;
@@ -24,7 +25,7 @@ def plan_present(wanted: State, current: State) -> list[Operation]:
     surplus = {name: host for name, host in current.items() if name not in wanted["hosts"]}
     operations = plan_absent(surplus)
     for name, host in wanted["hosts"].items():
-        operations += _host(name, host, wanted, current.get(name, _NOTHING))
+        operations += _host(name, host, current.get(name, _NOTHING))
     return operations
 
 
@@ -84,8 +85,8 @@ def _file(content: str, mode: str = "0644") -> State:
     return {"content": content, "mode": mode}
 
 
-def _host(name: str, host: State, wanted: State, current: State) -> Iterator[Operation]:
-    if current["made_of"] not in (None, wanted["build"]):
+def _host(name: str, host: State, current: State) -> Iterator[Operation]:
+    if current["made_of"] not in (None, host["build"]):
         yield from _remove(name, current)
         current = _NOTHING
     if not current["exists"]:
@@ -94,7 +95,7 @@ def _host(name: str, host: State, wanted: State, current: State) -> Iterator[Ope
         if current["processes"]:
             yield {"op": "kill", "host": name}
         current = {**current, "processes": False, "running": False}
-        yield {"op": "mount", "host": name, "lower": wanted["lower"], "build": wanted["build"]}
+        yield {"op": "mount", "host": name, "lower": host["lower"], "build": host["build"]}
     for path, file in host["files"].items():
         if current["files"].get(path) != file:
             yield {"op": "write", "host": name, "path": path, **file}

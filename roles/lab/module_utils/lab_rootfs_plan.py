@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,11 @@ def name(made_from: Recipe) -> str:
     return f"rootfs-{made_from['release']}-{digest[:12]}"
 
 
-def build_command(made_from: Recipe, target: Path, mirror: str) -> list[str]:
+def build_command(made_from: Recipe, target: Path, mirror: str, apt_options: Sequence[str] = ()) -> list[str]:
     """The command that builds a recipe into ``target``, from ``mirror`` or else from mmdebstrap's default."""
     command = ["mmdebstrap", "--mode=root", "--variant=minbase"]
     command += [f"--include={','.join(made_from['packages'])}"]
     command += [f"--dpkgopt=path-exclude={path}" for path in made_from["left_out"]]
     command += [f"--customize-hook={hook}" for hook in made_from["hooks"]]
+    command += [f"--aptopt={option}" for option in apt_options]
     return [*command, made_from["release"], str(target), *([mirror] if mirror else [])]

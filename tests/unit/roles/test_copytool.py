@@ -15,6 +15,7 @@ from support.loading import load
 
 filters = load("copytool/filter_plugins/copytool.py").FilterModule().filters()
 interfaces, toml_value = filters["copytool_interfaces"], filters["copytool_toml_value"]
+load("copytool/module_utils/copytool_interpreter.py", "ansible.module_utils.copytool_interpreter")
 wheelhouse = load("copytool/library/copytool_wheelhouse.py")
 
 ONE = {
