@@ -35,14 +35,18 @@ def extensions() -> list[Extension]:
     ]
 
 
+def processors() -> int:
+    """Return how many processors may be used. Only Linux says how many of them are for us."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def to_c(modules: list[Extension], directory: str, **options: Any) -> list[Extension]:
     """Return `modules` with C files as sources, made below `directory` where they are missing or too old."""
     try:
         from Cython.Build import cythonize
     except ImportError as error:
         raise CannotCompileError(f"no Cython: {error}") from None
-    workers = len(os.sched_getaffinity(0))
-    return cythonize(modules, build_dir=directory, compiler_directives=DIRECTIVES, nthreads=workers, **options)
+    return cythonize(modules, build_dir=directory, compiler_directives=DIRECTIVES, nthreads=processors(), **options)
 
 
 class BuildExtensions(build_ext):
@@ -50,7 +54,7 @@ class BuildExtensions(build_ext):
 
     def build_extensions(self) -> None:
         """Make what is missing or out of date in the build directory, and nothing in the source tree."""
-        self.parallel = len(os.sched_getaffinity(0))
+        self.parallel = processors()
         headers = Path(sysconfig.get_path("include"), "Python.h")
         if not headers.is_file():
             raise CannotCompileError(f"no {headers}: on Debian it is in python3-dev")
