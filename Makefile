@@ -1,6 +1,6 @@
 # `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup root lab test bench lint unit infra down clean lock audit
+.PHONY: help setup root lab test test-systems bench lint unit infra down clean lock audit
 
 bin := .venv/bin
 INVENTORY = inventory/lab
@@ -9,7 +9,7 @@ keep := $(if $(filter-out 0 no false,$(KEEP_ROOTFS)),-e lab_keep_rootfs=true)
 
 help: ## Say what there is
 	@printf 'copytool: mirror live TCP sessions onto a test copy of a service\n\n'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@printf '\nStart with "make lab": it needs Debian 12 or later, root (or sudo) and about 2 GB, and takes a few minutes once.\n'
 	@printf 'lab, infra and down with INVENTORY=inventory/lab-2x2x2: the lab with two hosts of each kind (docs/scaling.md).\n'
 
@@ -25,6 +25,9 @@ lab: root setup ## Make the lab, start the mirror and check that sessions arrive
 
 test: root ## Set everything up and run every check and test
 	@scripts/test
+
+test-systems: root ## Run what needs other systems: unit tests under each Python, a lab of two releases, the image
+	@scripts/test-systems
 
 bench: root setup ## Measure copytool beside tcpcopy and goreplay (BENCH='--quick', TCPCOPY_DIR=, INTERCEPT_DIR=, GOREPLAY=)
 	@scripts/bench $(BENCH)
@@ -46,6 +49,7 @@ clean: ## Remove what was built in this directory; the lab must be down
 	    { echo "There is still a lab, see $$labs: run \"make down\" first, with INVENTORY=inventory/lab-2x2x2 for that one." >&2; exit 1; }
 	@[ ! -e .build/servers ] || [ -w .build/servers ] || sudo -n scripts/servers-rootfs --remove
 	@[ ! -e .build/servers ] || scripts/servers-rootfs --remove
+	@for made in .build/pythons .build/image; do [ ! -e $$made ] || [ -w $$made ] || sudo -n rm -rf --one-file-system $$made; done
 	rm -rf .venv .build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .ansible
 	find copytool \( -name '*.so' -o -name '*.c' \) -delete
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

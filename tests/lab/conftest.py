@@ -103,6 +103,7 @@ class Lab:
             "lab_keep_rootfs": True,
         }
         self.inventory = inventory or directory / "inventory.json"
+        self.more: tuple[str, ...] = ()
         if inventory is None:
             self.inventory.write_text(json.dumps(INVENTORY))
 
@@ -190,7 +191,7 @@ class Lab:
 
     def _command(self, playbook: str, *options: str) -> list[str]:
         program = str(Path(sys.executable).with_name("ansible-playbook"))
-        extra = ["-i", str(self.inventory), "-e", json.dumps(self.extra)]
+        extra = ["-i", str(self.inventory), *self.more, "-e", json.dumps(self.extra)]
         return [program, playbook, *extra, *options]
 
 
