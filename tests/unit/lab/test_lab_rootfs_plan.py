@@ -25,6 +25,14 @@ def test_mirror_is_optional() -> None:
     assert plan.build_command(made_from, Path("/t"), "file:///mirror")[-1] == "file:///mirror"
 
 
+def test_apt_is_told_what_the_mirror_needs() -> None:
+    """That is no part of the recipe: the root file system is the same."""
+    made_from = plan.recipe("bookworm", ["a"])
+    command = plan.build_command(made_from, Path("/t"), "", ['Acquire::Check-Valid-Until "false"'])
+    assert '--aptopt=Acquire::Check-Valid-Until "false"' in command
+    assert command[-2:] == ["bookworm", "/t"]
+
+
 def test_units_and_files_that_nobody_asked_for_are_left_out() -> None:
     """What a package enables does not run, and what is large and of no use is not unpacked."""
     command = plan.build_command(plan.recipe("bookworm", ["a"]), Path("/t"), "")
