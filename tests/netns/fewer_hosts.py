@@ -37,9 +37,9 @@ class Topology:
     copy_line: str
     intercept_line: str
 
-    def start_mirror(self, copy: str = "") -> None:
-        """Start intercept, then copy, by the documented line or another, and wait for the link."""
-        self.intercept.start(*self.intercept.copytool(self.intercept_line))
+    def start_mirror(self, copy: str = "", intercept: str = "") -> None:
+        """Start intercept, then copy, by the documented lines or others, and wait for the link."""
+        self.intercept.start(*self.intercept.copytool(intercept or self.intercept_line))
         self.network.wait_listening("intercept", 36524)
         self.network.online.start(*self.network.online.copytool(copy or self.copy_line))
         self.network.wait_for_link()

@@ -22,7 +22,6 @@ COPY_OF_BOTH = {
     "one": "copy -x 192.168.50.10:1025-192.168.50.10:1026,[fd50::10]:1025-[fd50::10]:1026 -s 127.0.0.1"
     " -c 192.168.60.x,fd60::/64 --allow-local-target",
 }
-PORTS = {"two": 1025, "one": 1026}
 ANSWER = "inbound and (dst net 192.168.60.0/24 or dst net fd60::/64)"
 SYN_ACK = "tcp[tcpflags] & (tcp-syn|tcp-ack) = (tcp-syn|tcp-ack)"
 
@@ -72,7 +71,8 @@ def test_ipv4_and_ipv6(topology: Topology, kind: str) -> None:
     resets = "icmp or (src net 192.168.60.0/24 and tcp[tcpflags] & tcp-rst != 0)"
     resets += " or (src net fd60::/64 and ip6[6] = 6 and ip6[53] & 4 != 0)"
     with tapped(topology, "lo", resets) as reset:
-        topology.start_mirror(COPY_OF_BOTH[kind])
+        both_nets = topology.intercept_line.replace("dst net", "(dst net") + " or dst net fd60::/64)"
+        topology.start_mirror(COPY_OF_BOTH[kind], both_nets)
         reports = [
             topology.network.drive("--sessions", 60, address=address) for address in ("fd50::10", "192.168.50.10")
         ]
