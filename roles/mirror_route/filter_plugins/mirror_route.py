@@ -65,9 +65,10 @@ def routes_to_here(facts: Facts, assistants: list[dict[str, Any]], source: str) 
     The loopback takes larger packets than the interface that clients come in on. The route's MTU is that interface's,
     so that the target announces the same MSS to mirrored sessions, and cuts its answers alike.
     """
-    given = [source, *(own["address"] for own in assistants), facts.get("default_ipv4", {}).get("address", "")]
-    others = [str(interface.ip) for interface, name in attached_networks(facts) if name != LOOPBACK]
-    own = next((address for address in (*given, *others) if address), "")
+    attached = [str(interface.ip) for interface, name in attached_networks(facts) if name != LOOPBACK]
+    named = [assistant["address"] for assistant in assistants if assistant["address"] in attached]
+    default = facts.get("default_ipv4", {}).get("address", "")
+    own = next((address for address in (source, *named, default, *attached) if address), "")
     found = mirror_route_towards(facts, own) if own else {}
     details = facts.get(found.get("interface", "").replace("-", "_"), {})
     route = {"gateway": "", "interface": LOOPBACK, "source": own, "mtu": str(details.get("mtu", DEFAULT_MTU))}

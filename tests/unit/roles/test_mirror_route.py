@@ -74,6 +74,7 @@ HERE = {"gateway": "", "interface": "lo"}
     ("facts", "address", "source", "expected"),
     [
         (FACTS, "10.1.2.3", "", {"source": "10.1.2.3", "mtu": "9000"}),
+        (FACTS, "10.9.9.9", "", {"source": "10.0.0.5", "mtu": "1500"}),
         (FACTS, "", "192.168.50.101", {"source": "192.168.50.101", "mtu": "1500"}),
         ({**FACTS, "default_ipv4": {"address": "10.1.2.3"}}, "", "", {"source": "10.1.2.3", "mtu": "9000"}),
         (FACTS, "", "", {"source": "10.0.0.5", "mtu": "1500"}),
