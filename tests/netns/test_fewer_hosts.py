@@ -114,7 +114,7 @@ def test_a_lost_route_lets_nothing_leave(topology: Topology, kind: str) -> None:
     found = check_target(topology)
     fix = "ip route replace 192.168.60.0/24 dev lo mtu 1500"
     found.names("route", "answers follow the default route via 192.168.50.200", fix)
-    assert found.one("guard")["state"] == "ok"
+    assert found.one("guard")["state"] == found.one("firewall")["state"] == "ok"
 
 
 def options_of(topology: Topology) -> str:

@@ -103,6 +103,7 @@ def _packets(
     """Return what the firewall has to let pass: a SYN from the client network, and its answer."""
     packets = []
     local = settings.allow_local_target
+    here = ends_here([text for text, _ in settings.intercepts])
     for first, _count in settings.client_ranges:
         for address, port in services:
             if len(address) != len(first):
@@ -110,6 +111,8 @@ def _packets(
             mirror, target = format_address(first), format_address(address)
             arrives, way = _LOOPBACK if local else interfaces[address], ways.get(4 if len(first) == 4 else 6)
             leaves = way.interface if way is not None else arrives
+            if here:  # if it is not so, that is the route's fault, and not that of the guard, which then drops it
+                leaves = _LOOPBACK
             if local:
                 packets.append(Packet(("output", "postrouting"), arrives, mirror, 40000, target, port, True))
             packets.append(Packet(("ingress", "prerouting", "input"), arrives, mirror, 40000, target, port, True))
