@@ -110,11 +110,11 @@ def copy_metrics(status: Document) -> Iterator[Metric]:
         admitted = steering["admitted_percent"] / 100
         yield _gauge("copytool_admitted_ratio", "Share of these that the budgets admit.", admitted)
     feed = status["feed"]
-    if feed["kind"] == "forward":
+    if "links" in feed:
         fed = sum(link["state"] == "established" for link in feed["links"])
         yield _gauge("copytool_forwarders", "Hosts whose forward is connected.", fed)
         yield _counter("copytool_feed_lost_packets", "Packets that forward did not send.", feed["lost_packets"])
-    if feed["kind"] == "tunnel":
+    if "empty_packets" in feed:
         yield _counter("copytool_feed_empty_packets", "Tunnels' packets with nothing inside.", feed["empty_packets"])
     yield _gauge("copytool_paused", "Whether no new connections are mirrored.", steering["paused"])
     yield _gauge("copytool_unreachable_targets", "Targets without a next hop.", len(status["send"]["unreachable"]))

@@ -48,6 +48,7 @@ def copy_status() -> dict[str, Any]:
     return {
         **counters.to_json(0, 7),
         "role": "copy",
+        "feed": {"kind": "own"},
         "steering": {
             "paused": True,
             "ratio_percent": 25.0,
@@ -77,6 +78,17 @@ INTERCEPT_STATUS = {
     "link": [LINK],
     "refused_links": 1,
     "certificate": {"subject": "assistant", "not_after": "2030-01-01T00:00:00+00:00", "days_left": 5},
+    "internal_errors": 0,
+}
+
+
+FORWARD_STATUS = {
+    "role": "forward",
+    "forwarded": {"packets": 30, "dropped": {"no_link": 2, "slow_link": 1}, "waiting_bytes": 5, "buffer_bytes": 100},
+    "capture": CAPTURE,
+    "link": [{"peer": "192.168.50.102:36525", "state": "established"}],
+    "cpu_s": 0.5,
+    "certificate": None,
     "internal_errors": 0,
 }
 

@@ -15,7 +15,7 @@ from support.loading import ROLES
 
 from copytool.io.metrics import StatusCollector
 
-from ..io.test_exporter import INTERCEPT_STATUS, copy_status
+from ..io.test_exporter import FORWARD_STATUS, INTERCEPT_STATUS, copy_status
 
 DOCUMENTATION = ROLES.parent / "docs/monitoring.md"
 ALERTS = ROLES / "monitoring/templates/alerts.yml.j2"
@@ -27,8 +27,9 @@ SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), 
 def families() -> list[Metric]:
     """All metrics, of all daemons."""
     copy = {**copy_status(), "workers": [{"worker": 1, "state": "running"}]}
+    copy["feed"] = {"kind": "any", "links": [], "lost_packets": 1, "empty_packets": 1}
     copy["budgets"] = {name: {**budget, "limit": 1} for name, budget in copy["budgets"].items()}
-    return list(StatusCollector(lambda: {"copy": copy, "intercept": INTERCEPT_STATUS}).collect())
+    return list(StatusCollector(lambda: {"copy": copy, "intercept": INTERCEPT_STATUS, "forward": FORWARD_STATUS}).collect())
 
 
 def exported() -> set[str]:
@@ -68,6 +69,10 @@ def test_dashboard_uses_metrics_that_there_are() -> None:
         "copytool_workers",
         "copytool_running_workers",
         "copytool_unreachable_targets",
+        "copytool_forward_link_up",
+        "copytool_forward_waiting_bytes",
+        "copytool_forwarders",
+        "copytool_unforwarded_packets_total",
         "copytool_links",
         "copytool_refused_links_total",
     }, "alerts look after these; what else there is belongs on the dashboard"

@@ -44,7 +44,7 @@ def test_plays_for_copy(tmp_path: Path, copy: str, runs_copy: str) -> None:
     plays = hosts_of(("check", "copy", "remove", "steer", "stop", "verify"), inventory)
     both = {"online", runs_copy, *OTHERS}
     assert plays["copy"] == plays["steer"] == [{runs_copy}]
-    assert plays["stop"] == [{runs_copy}, {"assistant"}]
-    assert plays["remove"][1] == {runs_copy}
-    assert plays["check"][:4] == [{runs_copy}, OTHERS, {runs_copy}, OTHERS]
+    assert [play for play in plays["stop"] if play] == [{runs_copy}, {"assistant"}]
+    assert {runs_copy} in plays["remove"]
+    assert [play for play in plays["check"] if play][:4] == [{runs_copy}, OTHERS, {runs_copy}, OTHERS]
     assert plays["verify"][:3] == [both, {"client"}, both]
