@@ -45,7 +45,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--rounds", type=int, default=0, help="how often each is measured (3; 1 with --quick)")
     add("--only", default="", metavar="A,B", help="scenarios or groups of them (all); --list names them")
-    add("--tools", default="", metavar="A,B", help=f"tools (all that are there): {', '.join(TOOLS)}")
+    add("--tools", default="", metavar="A,B", help=f"tools (all but forward's): {', '.join(TOOLS)}")
     add("--quick", action="store_true", help="one short round of a few scenarios, to see that all of it works")
     add("--merge", action="store_true", help="keep earlier results of what is not measured now")
     add("--list", action="store_true", help="name scenarios and tools, and end")
@@ -77,7 +77,7 @@ def select_tools(names: str) -> list[Tool]:
     for word in wanted:
         if word not in TOOLS:
             raise BenchError(f"--tools: no tool {word!r}; there are {', '.join(TOOLS)}")
-    return [tool for name, tool in TOOLS.items() if not wanted or name in wanted]
+    return [tool for name, tool in TOOLS.items() if name in wanted or (not wanted and not tool.is_fed)]
 
 
 def plan(chosen: Sequence[Scenario], tools: Sequence[Tool], rounds: int) -> Iterator[tuple[int, Scenario, Tool]]:

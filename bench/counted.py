@@ -92,6 +92,7 @@ def _keepalive(connections: int, each_per_s: int, quick: bool = False) -> Scenar
         _metrics("request"),
         run,
         quick=quick,
+        feeds=True,
     )
 
 
@@ -109,6 +110,7 @@ def _connections(per_s: int, quick: bool = False) -> Scenario:
         _metrics("connection"),
         run,
         quick=quick,
+        feeds=True,
     )
 
 
@@ -119,7 +121,7 @@ def _redis() -> Scenario:
         return _measure(world, tool, world.start_redis, total, *words)
 
     title = f"Redis, {REDIS_COMMANDS:,} SET commands on 20 connections as fast as they go"
-    return Scenario("redis", "redis", title, _metrics("command"), run, is_http=False)
+    return Scenario("redis", "redis", title, _metrics("command"), run, is_http=False, feeds=True)
 
 
 def _apart(scenario: Scenario) -> Scenario:

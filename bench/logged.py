@@ -103,7 +103,7 @@ def _upload(connections: int, quick: bool = False, ring_mib: int = 0) -> Scenari
     name = f"upload-{connections}"
     if ring_mib:
         name, title = f"{name}-ring{ring_mib}", f"{title}, copytool with --ring-size {ring_mib}"
-    return Scenario(name, "upload", title, metrics, run, is_http=False, quick=quick)
+    return Scenario(name, "upload", title, metrics, run, is_http=False, quick=quick, feeds=True)
 
 
 def _loss(per_cent: int) -> Scenario:

@@ -44,6 +44,8 @@ class Scenario:
     """Tools that are no daemons and take part: `none`, `kernel`."""
     daemons: bool = True
     """Whether mirrors that are daemons take part."""
+    feeds: bool = False
+    """Whether they do, too, if their copy is not on online."""
     quick: bool = True
     """Whether a quick run includes it."""
 
@@ -51,7 +53,7 @@ class Scenario:
         """Return whether the tool takes part."""
         if not tool.is_daemon:
             return tool.name in self.baselines
-        return self.daemons and (self.is_http or not tool.only_http)
+        return self.daemons and (self.is_http or not tool.only_http) and (self.feeds or not tool.is_fed)
 
 
 class Meter:
@@ -61,6 +63,7 @@ class Meter:
         self._running = running
         self._online = cpu_of(running.online)
         self._assistant = cpu_of(running.assistant)
+        self._copy = cpu_of(running.copy)
         self._machine_s = machine_busy_s()
 
     def read(self) -> Reading:
@@ -69,6 +72,7 @@ class Meter:
             cpu_of(self._running.online) - self._online,
             cpu_of(self._running.assistant) - self._assistant,
             machine_busy_s() - self._machine_s,
+            cpu_of(self._running.copy) - self._copy if self._running.copy else None,
         )
 
     def peaks(self) -> Sample:
@@ -86,6 +90,8 @@ class Reading:
     online: Cpu
     assistant: Cpu
     machine_s: float
+    copy: Cpu | None = None
+    """Of a copy that is not on online."""
 
     def per(self, count: float, unit_s: float = 1e-6) -> Sample:
         """Return the times for each of `count` things, by default in microseconds; nothing if there are none."""
@@ -97,6 +103,7 @@ class Reading:
             "cpu_user": self.online.user_s * scale,
             "cpu_system": self.online.system_s * scale,
             "intercept_cpu": self.assistant.total_s * scale,
+            **({} if self.copy is None else {"copy_cpu": self.copy.total_s * scale}),
             "machine": self.machine_s * scale,
         }
 
@@ -108,6 +115,7 @@ def cpu_metrics(unit: str, what: str) -> tuple[Metric, ...]:
         Metric("cpu_user", "of it user", unit, headline=False),
         Metric("cpu_system", "of it system", unit, headline=False),
         Metric("intercept_cpu", f"intercept's CPU per {what}", unit),
+        Metric("copy_cpu", f"copy's CPU on the assistant per {what}", unit),
         Metric("machine", f"busy time of the whole machine per {what}", unit, headline=False),
     )
 

@@ -8,7 +8,8 @@ from .summary import Summary, ratio
 
 __all__ = ["cell", "format_number", "format_share", "machine_line", "markdown_table", "text_table"]
 
-REFERENCE = "tcpcopy"
+REFERENCES = ("tcpcopy", "compiled")
+"""What others are compared with: the first of these that was measured."""
 
 
 def format_number(value: float) -> str:
@@ -41,16 +42,23 @@ def cell(metric: Metric, summary: Summary | None, reference: Summary | None) -> 
     return text
 
 
+def reference_of(results: Results) -> str:
+    """Return the tool that others are compared with; "" if it was not measured."""
+    measured = {tool for name in results.scenarios for tool in results.measured(name)}
+    return next((tool for tool in REFERENCES if tool in measured), "")
+
+
 def scenario_rows(results: Results, name: str) -> list[list[str]]:
     """Return a scenario's table: the heading, then a row for each tool; without columns in which nothing stands."""
     shown = [metric for metric in results.scenarios[name].metrics if metric.headline]
     rows = []
+    reference_tool = reference_of(results)
     for tool in results.measured(name):
         if not any(results.summary(name, tool, metric.key) for metric in shown):
             continue
         cells = []
         for metric in shown:
-            reference = results.summary(name, REFERENCE, metric.key) if tool != REFERENCE else None
+            reference = results.summary(name, reference_tool, metric.key) if tool != reference_tool else None
             cells.append(cell(metric, results.summary(name, tool, metric.key), reference))
         rows.append([results.tools[tool]["title"], *cells])
     heading = ["", *(f"{metric.title}, {metric.unit}" if metric.unit else metric.title for metric in shown)]
@@ -76,7 +84,9 @@ def text_table(results: Results) -> str:
             lines.append("  ".join(["", first, *others]).rstrip())
         for tool in results.measured(name):
             lines += [f"  {results.tools[tool]['title']}: {error}" for error in results.errors(name, tool)]
-    lines += ["", "Medians [lowest..highest of the rounds] (times tcpcopy's median)."]
+    reference = reference_of(results)
+    times = f" (times the median of {results.tools[reference]['title']})" if reference else ""
+    lines += ["", f"Medians [lowest..highest of the rounds]{times}."]
     return "\n".join(lines)
 
 

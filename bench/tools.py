@@ -7,13 +7,15 @@ import shutil
 import subprocess
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.netns.hosts import ROOT, Host, output
+from tests.support.authority import TestAuthority
 
 from .errors import BenchError
-from .world import ONLINE, PORT, TARGET, World, wait_for
+from .world import ASSISTANT, ONLINE, PORT, TARGET, World, wait_for
 
 __all__ = ["TOOLS", "Running", "Tool"]
 
@@ -23,10 +25,11 @@ READY_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """The process ids of a mirror's daemons."""
+    """The process ids of a mirror's daemons. copy: of a copy that does not run on online."""
 
     online: list[int] = field(default_factory=list)
     assistant: list[int] = field(default_factory=list)
+    copy: list[int] = field(default_factory=list)
 
 
 class Tool(ABC):
@@ -36,6 +39,8 @@ class Tool(ABC):
     title: str
     only_http = False
     is_daemon = True
+    is_fed = False
+    """Whether its copy runs on the assistant. Such a tool takes part only where it is named."""
 
     @abstractmethod
     def absent(self) -> str:
@@ -83,16 +88,19 @@ class Copytool(Tool):
         return done.stdout.strip()
 
     def start(self, world: World, *copy_options: object) -> Running:
-        assistant, online = world.assistant, world.online
-        filter_ = ("-F", f"tcp and src port {PORT}")
-        control = ("--control-socket", assistant.control_socket)
-        intercept = assistant.start(*self._words("intercept", "--plain", "-i", "ens18", *filter_, *control))
-        _wait_listening(assistant, intercept, self.title)
+        online = world.online
+        intercept = self._start_intercept(world.assistant, "--plain")
         control = ("--control-socket", online.control_socket)
-        mapping = ("-x", f"{PORT}-{TARGET}:{PORT}", "-s", "192.168.50.102", "-c", "192.168.60.x")
+        mapping = ("-x", f"{PORT}-{TARGET}:{PORT}", "-s", ASSISTANT, "-c", "192.168.60.x")
         copy = online.start(*self._words("copy", "--plain", *mapping, *control, *copy_options))
         _wait_link(online, copy, self.title)
         return Running([copy.pid], [intercept.pid])
+
+    def _start_intercept(self, assistant: Host, *link_options: object) -> subprocess.Popen[str]:
+        words = ("-i", "ens18", "-F", f"tcp and src port {PORT}", "--control-socket", assistant.control_socket)
+        intercept = assistant.start(*self._words("intercept", *link_options, *words))
+        _wait_listening(assistant, intercept, self.title)
+        return intercept
 
     def _words(self, *words: object) -> list[str]:
         if self._directory is None:
@@ -108,6 +116,42 @@ class Copytool(Tool):
         if done.returncode:
             raise BenchError(f"scripts/flavour {self._flavour} failed with status {done.returncode}, see above")
         return done.stdout.strip().splitlines()[-1]
+
+
+class Forward(Copytool):
+    """`copytool forward` on online, and the copy that it feeds beside intercept on the assistant."""
+
+    is_fed = True
+
+    def __init__(self, name: str, flavour: str, is_encrypted: bool = False) -> None:
+        super().__init__(flavour)
+        self.name, self.title = name, f"forward, {flavour}{', TLS' if is_encrypted else ''}"
+        self._is_encrypted = is_encrypted
+
+    def start(self, world: World, *copy_options: object) -> Running:
+        """Start the daemons; copy_options are those of the capture, which is forward's here."""
+        online, copy_host = world.online, world.network.copy_on_assistant()
+        links = self._links(world)
+        intercept = self._start_intercept(world.assistant, *links["intercept"])
+        mapping = ("-x", f"{ONLINE}:{PORT}-{TARGET}:{PORT}", "-s", "127.0.0.1", "-c", "192.168.60.x")
+        control = ("--control-socket", copy_host.control_socket)
+        copy = copy_host.start(*self._words("copy", "--feed", "forward", *links["copy"], *mapping, *control))
+        _wait_link(copy_host, copy, self.title)
+        words = ("-x", PORT, "-s", ASSISTANT, "--control-socket", online.control_socket)
+        forward = online.start(*self._words("forward", *links["forward"], *words, *copy_options))
+        _wait(forward, f"{self.title} is connected to its copy", lambda: _is_linked(online))
+        return Running([forward.pid], [intercept.pid], [copy.pid])
+
+    def _links(self, world: World) -> dict[str, tuple[object, ...]]:
+        """Return each daemon's options for its links."""
+        if not self._is_encrypted:
+            return dict.fromkeys(("intercept", "copy", "forward"), ("--plain",))
+        authority = TestAuthority(world.scratch / "authority")
+        usages = {"intercept": ("server", "127.0.0.1"), "copy": ("both", ASSISTANT), "forward": ("client", ONLINE)}
+        files = {name: authority.issue(name, usage, [address]) for name, (usage, address) in usages.items()}
+        return {
+            name: ("--tls-cert", issued.certificate, "--tls-ca", issued.authority) for name, issued in files.items()
+        }
 
 
 class Tcpcopy(Tool):
@@ -132,7 +176,7 @@ class Tcpcopy(Tool):
         words = ["-i", "ens18", "-F", f"tcp and src port {PORT}", "-l", assistant.scratch / "intercept.log"]
         intercept = assistant.start(_program("INTERCEPT_DIR", "intercept"), *words)
         _wait_listening(assistant, intercept, "intercept")
-        words = ["-x", f"{PORT}-{TARGET}:{PORT}", "-s", "192.168.50.102", "-c", "192.168.60.x"]
+        words = ["-x", f"{PORT}-{TARGET}:{PORT}", "-s", ASSISTANT, "-c", "192.168.60.x"]
         words += ["-l", online.scratch / "tcpcopy.log"]
         copy = online.start(_program("TCPCOPY_DIR", "tcpcopy"), *words)
         _wait_link(online, copy, self.title)
@@ -214,16 +258,24 @@ def _program(variable: str, program: str) -> str:
     return found
 
 
+def _is_linked(online: Host) -> bool:
+    """Return whether forward's link is established: before, it drops what it captures."""
+    status = online.status()
+    return bool(status) and status["link"][0]["state"] == "established"
+
+
 def _wait_listening(host: Host, child: subprocess.Popen[str], title: str) -> None:
-    _wait(host, child, f"{title} listens on port {LINK_PORT}", "-ltn", f"sport = {LINK_PORT}")
+    listening = ("ss", "-H", "-ltn", f"sport = {LINK_PORT}")
+    _wait(child, f"{title} listens on port {LINK_PORT}", lambda: host.run(*listening).stdout)
 
 
 def _wait_link(host: Host, child: subprocess.Popen[str], title: str) -> None:
-    _wait(host, child, f"{title} is connected to its intercept", "-tn", "state", "established", f"dport = {LINK_PORT}")
+    linked = ("ss", "-H", "-tn", "state", "established", f"dport = {LINK_PORT}")
+    _wait(child, f"{title} is connected to its intercept", lambda: host.run(*linked).stdout)
 
 
-def _wait(host: Host, child: subprocess.Popen[str], what: str, *filter_: str) -> None:
-    seen = wait_for(lambda: child.poll() is not None or host.run("ss", "-H", *filter_).stdout, READY_S, 0.05)
+def _wait(child: subprocess.Popen[str], what: str, condition: Callable[[], object]) -> None:
+    seen = wait_for(lambda: child.poll() is not None or condition(), READY_S, 0.05)
     if child.poll() is not None or not seen:
         state = f"it ended with status {child.returncode}" if child.poll() is not None else f"not within {READY_S:g} s"
         raise BenchError(f"{what}: {state}: {output(child)[-500:]}")
@@ -231,6 +283,16 @@ def _wait(host: Host, child: subprocess.Popen[str], what: str, *filter_: str) ->
 
 TOOLS: dict[str, Tool] = {
     tool.name: tool
-    for tool in (Nothing(), KernelMirror(), Copytool("compiled"), Copytool("pure"), Tcpcopy(), Goreplay())
+    for tool in (
+        Nothing(),
+        KernelMirror(),
+        Copytool("compiled"),
+        Copytool("pure"),
+        Forward("forward", "compiled"),
+        Forward("forward-tls", "compiled", is_encrypted=True),
+        Forward("forward-pure", "pure"),
+        Tcpcopy(),
+        Goreplay(),
+    )
 }
 """In the order in which they are shown."""

@@ -27,11 +27,11 @@ from .counters import Counter, NginxCounter, RedisCounter
 from .errors import BenchError
 from .procstat import Cpu, cpu_of
 
-__all__ = ["ONLINE", "PORT", "TARGET", "Client", "World", "fresh_world", "wait_for"]
+__all__ = ["ASSISTANT", "ONLINE", "PORT", "TARGET", "Client", "World", "fresh_world", "wait_for"]
 
 PORT = 1025
 COUNTER_PORT = 1026
-ONLINE, TARGET = "192.168.50.10", "192.168.50.101"
+ONLINE, TARGET, ASSISTANT = "192.168.50.10", "192.168.50.101", "192.168.50.102"
 BOTH = ("online", "target")
 PROGRAMS = Path(__file__).with_name("programs")
 MANY_FILES = ("prlimit", "--nofile=20000:20000")
@@ -136,8 +136,8 @@ class World:
         for host in self.network.hosts.values():
             host.run("sysctl", "-qw", "net.core.somaxconn=8192", "net.ipv4.tcp_max_syn_backlog=8192")
         self.assistant.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
-        greet(self.online, TARGET, "192.168.50.102", "192.168.50.200")
-        greet(self.target, "192.168.50.102")
+        greet(self.online, TARGET, ASSISTANT, "192.168.50.200")
+        greet(self.target, ASSISTANT)
 
     def receive_in_threads(self) -> None:
         """Have whatever a host sends received by a kernel thread, as if it arrived at another machine.

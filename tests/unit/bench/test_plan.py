@@ -56,10 +56,19 @@ def test_tools_take_turns_at_being_first() -> None:
 
 def test_who_takes_part() -> None:
     taking = {each.name: [name for name, tool in TOOLS.items() if each.includes(tool)] for each in SCENARIOS}
-    assert taking["keepalive-10x1000"] == ["compiled", "pure", "tcpcopy", "goreplay"]
-    assert taking["upload-1"] == ["compiled", "pure", "tcpcopy"]
+    fed = ["forward", "forward-tls", "forward-pure"]
+    assert taking["keepalive-10x1000"] == ["compiled", "pure", *fed, "tcpcopy", "goreplay"]
+    assert taking["upload-1"] == ["compiled", "pure", *fed, "tcpcopy"]
+    assert taking["loss-1"] == ["compiled", "pure", "tcpcopy"]
     assert taking["closed-loop"] == ["none", "compiled", "pure", "tcpcopy", "goreplay"]
     assert taking["floor"] == ["kernel"]
+
+
+def test_what_forward_feeds_takes_part_where_it_is_named() -> None:
+    assert [tool.name for tool in select_tools("forward,compiled")] == ["compiled", "forward"]
+    unnamed = [tool.name for tool in select_tools("")]
+    assert "compiled" in unnamed
+    assert not [name for name in unnamed if name.startswith("forward")]
 
 
 def test_rounds() -> None:

@@ -72,6 +72,16 @@ def test_rows_leave_out_what_nobody_has(results: Results) -> None:
     ]
 
 
+def test_without_tcpcopy_the_compiled_copytool_is_what_others_are_compared_with(results: Results) -> None:
+    assert "times the median of the tcpcopy" in text_table(results)
+    results.replace({("load", "tcpcopy")})
+    assert scenario_rows(results, "load")[1][-1] == "42.0 [41.0..43.0]"
+    results.tools["compiled"] = {"title": "the compiled", "version": "1.0", "absent": ""}
+    results.measurements.append(Measurement("load", "compiled", 1, {"cpu": 21.0}))
+    assert scenario_rows(results, "load")[1][-1] == "42.0 [41.0..43.0] (2x)"
+    assert "times the median of the compiled" in text_table(results)
+
+
 def test_text_has_tools_numbers_and_failures(results: Results) -> None:
     text = text_table(results)
     for part in ("absent: GOREPLAY is not set", "42.0 [41.0..43.0] (2x)", "the pure: round 1: <it> broke", "A <fast>"):
