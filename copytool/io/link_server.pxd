@@ -14,7 +14,7 @@ cdef class PeerConnection:
     cdef public bint welcomed
     cdef object _server
 
-    cdef ServerEnd _make_end(self, double now)
+    cpdef ServerEnd _make_end(self, double now)  # subclasses need not be compiled
     cpdef double next_timer(self) except? -1
     cpdef handle_timer(self, double now)
 
