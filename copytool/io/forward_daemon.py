@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 _BLOCKS_AT_ONCE = 16
 _FRAMES_AT_ONCE = 64
+_AT_ONCE_BYTES = 1 << 19  # keeps a link busy for longer than a rest
+_ROOM_REST_S = 0.001
 _STATISTICS_S = 2.0
 _REHEARSAL_S = 6.5  # longer than either end waits for a greeting
 _POLL_S = 0.02
@@ -59,8 +61,8 @@ class ForwardDaemon:
         self._sockets = SocketLookup()
         self._dropped = {"no_link": 0, "slow_link": 0}
         code = CaptureFilter(settings.services, settings.clients).code(settings.ratio_percent)
-        blocks = settings.ring_bytes // BLOCK_BYTES
-        self._rings = [BlockRing(name, code, BLOCK_BYTES, blocks) for name in settings.interfaces]
+        self._blocks = settings.ring_bytes // BLOCK_BYTES
+        self._rings = [BlockRing(name, code, BLOCK_BYTES, self._blocks) for name in settings.interfaces]
         self._identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
         self._link = LinkClient(loop, settings.copy, "copy", self._make_end, self._answer, lambda: None, self._identity)
         commands = {
@@ -113,6 +115,9 @@ class ForwardDaemon:
         blocks = 0
         wall_clock = time.time()
         while blocks < _BLOCKS_AT_ONCE and ring.has_packets():
+            if self._can_wait(ring):
+                self._loop.rest(ring, _ROOM_REST_S)
+                break
             blocks += 1
             if end is not None and end.has_room():
                 frame = end.begin()
@@ -124,6 +129,20 @@ class ForwardDaemon:
         elif ring.losing:
             self._look_after_rings()
         self._link.send_pending(self._loop.now())
+
+    def _can_wait(self, ring: BlockRing) -> bool:
+        """Return whether the link has enough to send, and the ring's packets may stay where they are.
+
+        That costs nothing, but each millisecond takes a block, however little is in it. So half of the ring may wait
+        before packets wait in the process as well, which moves them about, and nearly all of it before any are dropped.
+        """
+        end = self._end
+        if end is None or len(end.data_to_send()) < _AT_ONCE_BYTES:
+            return False
+        self._link.send_pending(self._loop.now())
+        if not end.established or len(end.data_to_send()) < _AT_ONCE_BYTES:
+            return False
+        return not ring.has_waiting(self._blocks // 2 if end.has_room() else self._blocks * 7 // 8)
 
     def _drop(self, ring: BlockRing) -> None:
         """Drop a block's packets: without a link, or with one that does not keep up, they would be late."""

@@ -35,6 +35,7 @@ cdef class BlockRing(CaptureRing):
     cdef public long long empty
 
     cpdef bint is_filling_up(self) except -1
+    cpdef bint has_waiting(self, Py_ssize_t blocks) except -1
     cdef bint _is_filled(self, Py_ssize_t block) except -1
 
     @cython.locals(base=Py_ssize_t)

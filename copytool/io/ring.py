@@ -203,7 +203,11 @@ class BlockRing(CaptureRing):
 
     def is_filling_up(self) -> bool:
         """Return whether an eighth of the ring waits."""
-        return self._is_filled((self._current + self._blocks // 8) % self._blocks)
+        return self.has_waiting(self._blocks // 8)
+
+    def has_waiting(self, blocks: int) -> bool:
+        """Return whether more than so many blocks wait, of fewer than the ring has."""
+        return self._is_filled((self._current + blocks) % self._blocks)
 
     def _is_filled(self, block: int) -> bool:
         return bool(octets.load_status(self._view, block * self._block_bytes + 8) & STATUS_USER)

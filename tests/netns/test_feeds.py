@@ -200,7 +200,7 @@ def test_a_link_that_does_not_keep_up(network: Network) -> None:
     """forward drops, counts, tells copy, and holds no more than it may; the service goes on, and so does copy."""
     copy_on_assistant(network)
     start_fed_mirror(network, "--feed forward --gap-timeout 1")
-    start_forward(network, f"{FORWARD} --buffer 1")
+    start_forward(network, f"{FORWARD} --buffer 1 --ring-size 1")
     slow_down(network, "2mbit")
     report = network.drive("--sessions", 8, "--concurrency", 4, "--turns", 1, "--max-bytes", 4_000_000, "--seed", 2)
     assert report["errors"] == []
