@@ -23,6 +23,7 @@ __all__ = [
     "CHECKED",
     "HEAD_BYTES",
     "MAX_AGE",
+    "MAX_QUESTIONS",
     "STATES",
     "FeedEnd",
     "ForwardEnd",
@@ -44,7 +45,6 @@ MAX_AGE = (1 << 32) - 1
 _HEAD_BYTES = HEAD_BYTES
 _FRAME_HEAD_BYTES = 5
 _LENGTH = CHECKED - 1
-
 
 STATES = ("unknown", "open", "gone")
 """What a kernel says of a connection."""
@@ -142,8 +142,9 @@ class ForwardEnd(ClientEnd):
         return True
 
     def answer(self, states: list[tuple[FlowKey, str]]) -> None:
-        """Queue what the kernel says of connections."""
-        self._send(encode_states(states))
+        """Queue what the kernel says of connections; nothing where packets have no room either, as copy asks again."""
+        if self.has_room():
+            self._send(encode_states(states))
 
 
 class FeedEnd(ServerEnd):

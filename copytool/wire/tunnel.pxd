@@ -4,6 +4,7 @@ cimport cython
 
 from . cimport octets
 
+cdef Py_ssize_t _SHORTEST
 cdef int _UDP
 cdef int _GRE
 cdef int _MORE_OR_LATER_FRAGMENT

@@ -12,6 +12,7 @@ from . import octets
 
 __all__ = ["inner_offset"]
 
+_SHORTEST = 28  # an IPv4 header, and behind it GRE's and some of a packet, or UDP's
 _UDP = 17
 _GRE = 47
 _MORE_OR_LATER_FRAGMENT = 0x3FFF
@@ -34,13 +35,13 @@ def inner_offset(buffer: octets.Buffer, start: int, size: int, vxlan_port: int) 
 
     vxlan_port: UDP port of VXLAN. A packet that is cut off may still have its inner one's beginning.
     """
-    end = start + size
-    if size < 28:
+    end = min(start + size, len(buffer))
+    if end - start < _SHORTEST:
         return 0
     if buffer[start] >> 4 == 4:
         protocol = buffer[start + 9]
         at = start + (buffer[start] & 0x0F) * 4
-        if octets.get16(buffer, start + 6) & _MORE_OR_LATER_FRAGMENT:
+        if at < start + 20 or octets.get16(buffer, start + 6) & _MORE_OR_LATER_FRAGMENT:
             return 0
     elif buffer[start] >> 4 == 6:
         protocol = buffer[start + 6]

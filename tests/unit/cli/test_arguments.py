@@ -124,7 +124,7 @@ def test_bad_configuration_files(tmp_path: Path, text: str, reason: str) -> None
         ([*INTERCEPT, "-p", "70000"], "-p (--port): '70000'"),
         (
             ["copy", *COPY[2:]],
-            "--tls-cert is missing: the link needs --tls-cert and --tls-ca",
+            "--tls-cert is missing: the link needs --tls-cert and --tls-ca, at both ends, to be encrypted",
         ),
         (["intercept", *INTERCEPT[2:], "--tls-cert", "x"], "--tls-ca is missing"),
         ([*INTERCEPT, "--tls-ca", "x"], "--plain and --tls-cert, --tls-key, --tls-ca exclude each other"),

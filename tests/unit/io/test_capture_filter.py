@@ -10,10 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import GRE
+from scapy.packet import Raw
 from support.hostile import hostile
 
-from copytool.io.capture_filter import MAX_NETWORKS, CaptureFilter, capture_filter
+from copytool.io.capture_filter import MAX_NETWORKS, CaptureFilter, TunnelFilter, capture_filter
 from copytool.io.settings import CopySettings
+from copytool.io.sources import make_filter
 from copytool.mirror.config import MirrorConfig
 from copytool.mirror.mapping import ClientSelection, Sampler, flow_hash
 from copytool.wire.build import build_options, build_segment
@@ -47,7 +52,7 @@ def _settings(ratio: float = 100, **fields: object) -> CopySettings:
 
 def capture_code(settings: CopySettings) -> bytes:
     """Return the program that copy begins with."""
-    return CaptureFilter(settings).code(settings.mirror.ratio_percent)
+    return make_filter(settings).code(settings.mirror.ratio_percent)
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ def test_fragments_of_tcp_pass_to_be_counted(workers: int) -> None:
     v4 = [hostile(f"{which} fragment", ends, 7, 9) for which in ("first", "middle", "last")]
     v6 = [hostile("fragment header", (INSIDE[2], 5000, ONLINE6, 1025), 7, 9)]
     sieves = [
-        Sieve(CaptureFilter(replace(_settings(), workers=workers, worker=number)).code(100))
+        Sieve(make_filter(replace(_settings(), workers=workers, worker=number)).code(100))
         for number in range(workers)
     ]
     for packet in v4 + v6:
@@ -212,7 +217,30 @@ def test_everything_costs_nothing_more() -> None:
 def test_another_ratio_of_a_running_copy() -> None:
     """The program is the one that a copy would begin with, and the widest passes what any of them does."""
     settings = _settings(10, clients=CLIENTS)
-    running = CaptureFilter(settings)
+    running = make_filter(settings)
     for ratio in (10, 50, 100):
         assert running.code(ratio) == capture_code(_settings(ratio, clients=CLIENTS))
     assert running.widest == capture_code(_settings())
+
+
+def test_forwards_filter_is_that_of_a_copy_of_the_same_services() -> None:
+    """What copy could not take in need not cross the network, and what it takes in does."""
+    services = [(None, 1025), (ONLINE4, 80)]
+    copy = replace(_settings(50, clients=CLIENTS), targets=dict.fromkeys(services, TARGET))
+    assert CaptureFilter(services, CLIENTS).code(50) == capture_code(copy)
+
+
+@pytest.mark.parametrize("port", [4789, 8472])
+def test_what_carries_tunnels_passes(port: int) -> None:
+    """UDP to VXLAN's port and GRE, of both versions of IP, whole; and nothing else, whatever the ratio."""
+    tunnels = TunnelFilter(port)
+    assert tunnels.code(1) == tunnels.code(100) == tunnels.widest
+    sieve = Sieve(tunnels.widest)
+    ip, ip6, inner = IP(dst="192.168.50.102"), IPv6(dst="fd50::102"), Raw(bytes(60_000))
+    for outer in (ip, ip6):
+        vxlan, other = outer / UDP(dport=port) / inner, outer / UDP(sport=port, dport=port + 1) / inner
+        for packet in (vxlan, outer / GRE() / inner):
+            assert sieve.keeps(bytes(packet)) == len(packet)
+        for packet in (other, outer / TCP(dport=port) / inner):
+            assert sieve.keeps(bytes(packet)) == 0
+    sieve.close()
