@@ -24,6 +24,7 @@ class ForwarderConnection(PeerConnection):
     """The connection of one `copytool forward`."""
 
     client = "forward"
+    server = "copy"
     end: FeedEnd
 
     def _make_end(self, now: float) -> ServerEnd:
@@ -38,8 +39,7 @@ class FeedServer:
     """Listens for forwarders.
 
     on_packets(bodies) is called with the bodies of PACKETS frames, on_states(states) with what a host's kernel says of
-    connections. on_loss() is called when a forwarder has come or
-    gone: what its clients sent meanwhile is missing.
+    connections. on_loss() is called when a forwarder has come or gone: what its clients sent meanwhile is missing.
     """
 
     def __init__(

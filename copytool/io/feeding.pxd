@@ -46,7 +46,7 @@ cpdef Py_ssize_t feed_block(
     count=Py_ssize_t,
     offset=Py_ssize_t,
     packets=Py_ssize_t,
-    captured="unsigned int",
+    captured=Py_ssize_t,
     start=Py_ssize_t,
     is_checked=bint,
     captured_at=double,

@@ -101,10 +101,12 @@ def forward_block(view: memoryview, base: int, frame: bytearray, wall_clock: flo
     packets = 0
     while count:
         count -= 1
-        if view[offset + 58] == _PACKET_HOST:
+        captured = octets.native32(view, offset + 12)
+        start = offset + octets.native16(view, offset + 26)
+        if captured > len(view) - start:
+            captured = len(view) - start
+        if view[offset + 58] == _PACKET_HOST and captured:  # one of no octets would mean that others were lost
             packets += 1
-            captured = octets.native32(view, offset + 12)
-            start = offset + octets.native16(view, offset + 26)
             captured_at = octets.native32(view, offset + 4) + octets.native32(view, offset + 8) * 1e-9
             age_s = wall_clock - captured_at
             if not 0.0 <= age_s < _OLDEST_S:

@@ -64,7 +64,9 @@ class ForwardDaemon:
         self._blocks = settings.ring_bytes // BLOCK_BYTES
         self._rings = [BlockRing(name, code, BLOCK_BYTES, self._blocks) for name in settings.interfaces]
         self._identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
-        self._link = LinkClient(loop, settings.copy, "copy", self._make_end, self._answer, lambda: None, self._identity)
+        self._link = LinkClient(
+            loop, settings.copy, "copy", self._make_end, self._answer, self._on_link_change, self._identity
+        )
         commands = {
             "status": lambda _request: self.status(),
             "sessions": _refuse_sessions,
@@ -77,9 +79,14 @@ class ForwardDaemon:
         loop.services += [self, self._link]
 
     def _make_end(self, now: float) -> ForwardEnd:
-        self._forwarded = self._forwarded_packets()
         self._end = make_end(self._settings, now)
         return self._end
+
+    def _on_link_change(self) -> None:
+        """Forget a lost link, and what waited for it: copy counts all of that as lost when the next one comes."""
+        if self._link.end is None:
+            self._forwarded = self._forwarded_packets()
+            self._end = None
 
     def _answer(self, bodies: list[bytes]) -> None:
         """Ask the kernel for the connections that copy asks for."""

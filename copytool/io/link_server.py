@@ -32,10 +32,11 @@ _MAX_REASONS = 8
 class PeerConnection:
     """One connection of a LinkServer. welcomed: whether it was accepted, be it open or closed by now.
 
-    client: the daemon that connects, for messages.
+    client, server: the daemon that connects, and the one that it connects to, for messages.
     """
 
     client = "copy"
+    server = "intercept"
 
     def __init__(self, server: LinkServer[Any], sock: socket.socket, address: tuple[Any, ...], now: float) -> None:
         self.channel = open_channel(sock, server.identity)
@@ -202,7 +203,7 @@ class LinkServer(Generic[Peer]):
     def close(self) -> None:
         """Stop listening and close every peer."""
         for peer in self.peers[:]:
-            peer.end.close("intercept stopped")
+            peer.end.close(f"{peer.server} stopped")
             self.drop(peer)
         self.loop.unwatch(self._socket)
         self._socket.close()
