@@ -180,8 +180,7 @@ def test_fragments_of_tcp_pass_to_be_counted(workers: int) -> None:
     v4 = [hostile(f"{which} fragment", ends, 7, 9) for which in ("first", "middle", "last")]
     v6 = [hostile("fragment header", (INSIDE[2], 5000, ONLINE6, 1025), 7, 9)]
     sieves = [
-        Sieve(make_filter(replace(_settings(), workers=workers, worker=number)).code(100))
-        for number in range(workers)
+        Sieve(make_filter(replace(_settings(), workers=workers, worker=number)).code(100)) for number in range(workers)
     ]
     for packet in v4 + v6:
         assert DROP_REASONS[parse_segment(Segment(), packet)] == "fragment"
