@@ -138,6 +138,7 @@ class CopyPath:
             self.lost += lost
             self._engine.note_drops(now)
         self.flush(now)
+        self._check_connections(now)
 
     def receive_records(self, bodies: list[bytes], now: float) -> None:
         """Take in the bodies of a link's RECORDS frames, and send what follows from them."""
