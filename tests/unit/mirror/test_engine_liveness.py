@@ -6,8 +6,9 @@ import itertools
 
 from copytool.mirror import engine as engine_module
 from copytool.mirror.client import ClientConnection
+from copytool.wire.flow import flow_key
 
-from .playbook import ACK, RST, Scene
+from .playbook import ACK, ONLINE, PORT, RST, Scene
 
 
 def asked(scene: Scene) -> list[ClientConnection]:
@@ -49,6 +50,20 @@ def test_a_new_connection_is_offered_at_once() -> None:
     for _ in range(3):
         connection.checked(False, False, scene.now)
     assert scene.outcomes() == {"active": 1}
+
+
+def test_a_connection_is_found_by_its_flow() -> None:
+    """As long as it is mirrored: what another host's kernel says of it comes later than the question."""
+    scene = Scene()
+    client, target = scene.opened()
+    flow = flow_key(client.address, client.port, ONLINE, PORT)
+    (connection,) = asked(scene)
+    assert scene.engine.find_connection(flow) is connection
+    assert scene.engine.find_connection(flow_key(client.address, client.port + 1, ONLINE, PORT)) is None
+    client.rst()
+    target.rst()
+    scene.passes(100)
+    assert scene.engine.find_connection(flow) is None
 
 
 def test_connections_are_asked_about_together() -> None:
