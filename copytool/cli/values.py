@@ -104,8 +104,8 @@ def parse_services(text: str) -> list[Service]:
 
 
 def parse_names(text: str) -> list[str]:
-    """Parse `name,...`."""
-    return _items(text)
+    """Parse `name,...`; nothing means nobody, which is not the same as leaving the option out."""
+    return _items(text) if text else []
 
 
 def parse_endpoints(text: str) -> list[tuple[str, int]]:
