@@ -203,7 +203,14 @@ def test_keeping_client_addresses_must_be_said() -> None:
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     """--version and --help answer on stdout with status 0; the help shows every option and the exit statuses."""
-    for arguments in (["--version"], ["--help"], ["copy", "--help"], ["intercept", "--help"], ["status", "--help"]):
+    for arguments in (
+        ["--version"],
+        ["--help"],
+        ["copy", "--help"],
+        ["intercept", "--help"],
+        ["forward", "--help"],
+        ["status", "--help"],
+    ):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 0
