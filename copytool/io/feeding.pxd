@@ -59,7 +59,7 @@ cpdef Py_ssize_t forward_block(unsigned char[::1] view, Py_ssize_t base, bytearr
     at=Py_ssize_t, size=Py_ssize_t, lost="long long", word="unsigned int", age="unsigned int",
     captured=Py_ssize_t,
 )
-cpdef long long feed_packets(bytes body, Engine engine, double now, on_failure) except -1
+cpdef long long feed_packets(const unsigned char[::1] body, Engine engine, double now, on_failure) except -1
 
 
 @cython.locals(frames=Py_ssize_t, offset=Py_ssize_t, status="unsigned int", captured=Py_ssize_t, start=Py_ssize_t)

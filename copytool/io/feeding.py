@@ -119,7 +119,7 @@ def forward_block(view: memoryview, base: int, frame: bytearray, wall_clock: flo
     return packets
 
 
-def feed_packets(body: bytes, engine: Engine, now: float, on_failure: Callable[[], None]) -> int:
+def feed_packets(body: octets.Buffer, engine: Engine, now: float, on_failure: Callable[[], None]) -> int:
     """Give the engine the packets in a PACKETS frame's body, which check_packets() has passed.
 
     on_failure: as above. Return how many packets forward says were lost.

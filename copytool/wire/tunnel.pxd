@@ -27,7 +27,7 @@ cdef int _MAX_TAGS
 
 @cython.locals(end=Py_ssize_t, at=Py_ssize_t, protocol=int)
 cpdef Py_ssize_t inner_offset(
-    const unsigned char[::1] buffer, Py_ssize_t start, Py_ssize_t size, int vxlan_port
+    const unsigned char[::1] buffer, Py_ssize_t start, Py_ssize_t size, unsigned int vxlan_port
 ) except -1
 
 @cython.locals(flags=int, kind=int)
