@@ -15,7 +15,8 @@ from .targets import TARGETS
 
 EFFORT = int(os.environ.get("COPYTOOL_EFFORT", "1"))
 SHORT_RUN = dict.fromkeys(TARGETS, 10000) | {
-    "packet": 100_000, "response": 50_000, "frames": 50_000, "intercept_end": 50_000, "hello": 50_000,
+    "packet": 100_000, "response": 50_000, "frames": 50_000, "forward_end": 30_000, "feed_end": 5000, "tunnel": 20_000,
+    "intercept_end": 50_000, "hello": 50_000,
     "config": 4000, "arguments": 4000, "request": 5000, "answer": 2000,
 }  # fmt: skip
 """New inputs of each target, compiled; pure a quarter."""

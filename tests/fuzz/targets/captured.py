@@ -20,7 +20,7 @@ from ..mutation import below, decode_items, encode_items, mutate_items
 from ..packets import SEEDS, mutate_packet, raw_packet
 from ..target import Target
 
-__all__ = ["TARGETS", "Owner", "ResponseCollector", "check_records"]
+__all__ = ["TARGETS", "Owner", "ResponseCollector", "block", "check_records"]
 
 _FIELDS = struct.Struct("!HHIIBBHHH")
 _TAIL = b"\xff" * 64
@@ -183,7 +183,7 @@ class _Rings:
         self._now += 0.001
         counters = self._engine.counters
         before = counters.client_packets, sum(counters.dropped.values())
-        feed_block(_block(items), 0, self._engine, self._now, _fail, 0.0)
+        feed_block(block(items), 0, self._engine, self._now, _fail, 0.0)
         assert counters.client_packets - before[0] == sum(1 for kind, _ in items if not kind & 7)
         frames, current = _frames(items, self._frame)
         responses = self._collector.counters["packets"]
@@ -200,7 +200,7 @@ class _Rings:
             pass
 
 
-def _block(items: list[tuple[int, bytes]]) -> memoryview:
+def block(items: list[tuple[int, bytes]]) -> memoryview:
     """Return a TPACKET_V3 block (linux/if_packet.h)."""
     made = bytearray(struct.pack("=12xII", len(items), 48).ljust(48, b"\0"))
     for kind, packet in items:

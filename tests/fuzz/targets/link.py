@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from ipaddress import ip_network
 from random import Random
 
@@ -29,7 +29,7 @@ from copytool.link.share import MAX_NETWORKS, MAX_TARGETS, Share
 from ..mutation import below, mutate_octets
 from ..target import Target
 
-__all__ = ["TARGETS"]
+__all__ = ["TARGETS", "is_plain", "mutate_stream", "pieces"]
 
 _SHARE = Share([ip_network("192.168.60.0/24"), ip_network("fd60::/64")], [(bytes((192, 168, 50, 101)), 1025)])
 _HELLO = {"protocol": PROTOCOL_VERSION, "version": "1.2", "features": [], **_SHARE.to_json()}
@@ -45,13 +45,13 @@ _WORDS = (
 _PIECES = (1, 2, 3, 4, 5, 7, 16, 60, 1460, 1 << 16)
 
 
-def _pieces(data: bytes) -> list[bytes]:
+def pieces(data: bytes) -> list[bytes]:
     """Return what follows the first octet, cut as it says."""
     size = _PIECES[(data[0] if data else 0) % len(_PIECES)]
     return [data[at : at + size] for at in range(1, len(data), size)]
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
     """Return whether a text can be logged and shown: no line ends, no escapes, no halves of characters."""
     return text.isprintable()
 
@@ -60,14 +60,14 @@ class _Reader:
     """FrameReader: the same frames however the stream is cut."""
 
     def __call__(self, data: bytes) -> Hashable:
-        whole, cut = self._read([data[1:]]), self._read(_pieces(data))
+        whole, cut = self._read([data[1:]]), self._read(pieces(data))
         assert whole == cut
         return len(whole), whole[-1][:1] if whole else b""
 
     @staticmethod
-    def _read(pieces: list[bytes]) -> list[object]:
+    def _read(cut: list[bytes]) -> list[object]:
         reader, found = FrameReader(), []
-        for piece in pieces:
+        for piece in cut:
             reader.append(piece)
             try:
                 while (kind := reader.next_frame()) >= 0:
@@ -88,7 +88,7 @@ class _Copy:
         end = CopyEnd(_SHARE, "1.2", 0.0)
         bodies = []
         now = 0.0
-        for piece in _pieces(data):
+        for piece in pieces(data):
             now += 0.001
             bodies += end.receive_data(piece, now)
             assert len(end._reader._buffer) <= MAX_FRAME + 4 + len(piece)
@@ -96,7 +96,7 @@ class _Copy:
             for record in decode_records(body):
                 assert len(record.key) in (12, 36) and -1 <= record.window_scale <= 14
                 assert len(encode_record(record)) == RECORD_SIZE
-        assert _is_plain(end.closed_because) and _is_plain(end.peer_version), "text that forges lines of a log"
+        assert is_plain(end.closed_because) and is_plain(end.peer_version), "text that forges lines of a log"
         assert len(end.closed_because) < 400 and len(end.peer_version) <= 40
         assert not end.closed_because or not end.established
         end.handle_timer(end.next_timer())
@@ -113,14 +113,14 @@ class _Intercept:
     def __call__(self, data: bytes) -> Hashable:
         end = InterceptEnd(0.0)
         now = 0.0
-        for piece in _pieces(data):
+        for piece in pieces(data):
             now += 0.001
             end.receive_data(piece, now)
             if end.awaits_decision:
                 end.welcome("1.2", now)
             assert len(end._reader._buffer) <= MAX_FRAME + 4 + len(piece)
             assert len(end.data_to_send()) < 4096, "a peer that does not read makes it grow"
-        assert _is_plain(end.closed_because) and _is_plain(end.peer_version), "text that forges lines of a log"
+        assert is_plain(end.closed_because) and is_plain(end.peer_version), "text that forges lines of a log"
         assert not end.closed_because or not end.established
         if end.share is not None:
             _check_share(end.share)
@@ -139,7 +139,7 @@ def _check_share(share: Share) -> None:
     assert share.overlap(again) is not None
     assert share.owns(share.networks[0].network_address.packed)
     for network in share.networks:
-        assert _is_plain(str(network)), "text that forges lines of a log"
+        assert is_plain(str(network)), "text that forges lines of a log"
 
 
 class _Hello:
@@ -149,7 +149,7 @@ class _Hello:
         try:
             share = Share.from_json(decode_json(data))
         except DecodeError as error:
-            assert _is_plain(str(error)) or "is not JSON" in str(error)
+            assert is_plain(str(error)) or "is not JSON" in str(error)
             return str(error)[:20]
         _check_share(share)
         return len(share.networks)
@@ -170,10 +170,12 @@ def _frames_with_right_lengths(stream: bytearray, random: Random) -> bytearray:
     return stream
 
 
-def _mutate_stream(data: bytes, random: Random) -> bytes:
+def mutate_stream(data: bytes, random: Random, frames: Sequence[bytes] = ()) -> bytes:
+    """Change a stream of frames, of which some may be put in, or how it is cut."""
     stream = bytearray(data[1:])
     if random.random() < 0.2:
-        frame = _FRAMES[below(random, len(_FRAMES))]
+        known = frames or _FRAMES
+        frame = known[below(random, len(known))]
         stream = stream + frame if random.random() < 0.5 else bytearray(frame) + stream
     for _ in range(1 + below(random, 3)):
         mutate_octets(stream, random, _WORDS)
@@ -212,7 +214,7 @@ TARGETS = (
         "the same frames however the stream is cut, only DecodeError, one incomplete frame held at most",
         _Reader,
         lambda: _as_seeds(_TO_COPY + _TO_INTERCEPT),
-        _mutate_stream,
+        mutate_stream,
         lives=100_000,
     ),
     Target(
@@ -220,7 +222,7 @@ TARGETS = (
         "what intercept says never raises, is bounded, and what is shown of it is plain text",
         _Copy,
         lambda: _as_seeds(_TO_COPY),
-        _mutate_stream,
+        mutate_stream,
         lives=100_000,
     ),
     Target(
@@ -228,7 +230,7 @@ TARGETS = (
         "what a copy says never raises, is bounded, and what is shown of it is plain text",
         _Intercept,
         lambda: _as_seeds(_TO_INTERCEPT),
-        _mutate_stream,
+        mutate_stream,
         lives=100_000,
     ),
     Target(
