@@ -11,7 +11,10 @@ cdef class PlainChannel:
     cdef public str peer_name
 
     cpdef receive(self)
+
+    @cython.locals(data=bytearray)
     cpdef bint send_pending(self, LinkEnd end) except -1
+
     cpdef close(self)
 
 

@@ -72,7 +72,10 @@ class PlainChannel:
 
     def send_pending(self, end: LinkEnd) -> bool:
         """Send what `end` has queued; return whether some of it has to stay; OSError."""
-        return _send(self.socket, end.data_to_send())
+        while data := end.data_to_send():
+            if _send(self.socket, data):
+                return True
+        return False
 
     def close(self) -> None:
         """Close the socket."""
@@ -135,11 +138,11 @@ class TlsChannel:
 
     def send_pending(self, end: LinkEnd) -> bool:
         """Send what `end` has queued; return whether some of it has to stay; OSError."""
-        data = end.data_to_send()
         while True:
             self._encrypted += self._outgoing.read()
             if _send(self.socket, self._encrypted):
                 return True
+            data = end.data_to_send()
             if not data or not self.is_encrypted:
                 return False
             del data[: self._tls.write(bytes(data[:_ENCRYPT_BYTES]))]

@@ -141,13 +141,13 @@ class ForwardDaemon:
         """Return whether the link has enough to send, and the ring's packets may stay where they are.
 
         That costs nothing, but each millisecond takes a block, however little is in it. So half of the ring may wait
-        before packets wait in the process as well, which moves them about, and nearly all of it before any are dropped.
+        before packets wait in the process as well, and nearly all of it before any are dropped.
         """
         end = self._end
-        if end is None or len(end.data_to_send()) < _AT_ONCE_BYTES:
+        if end is None or end.waiting_bytes() < _AT_ONCE_BYTES:
             return False
         self._link.send_pending(self._loop.now())
-        if not end.established or len(end.data_to_send()) < _AT_ONCE_BYTES:
+        if not end.established or end.waiting_bytes() < _AT_ONCE_BYTES:
             return False
         return not ring.has_waiting(self._blocks // 2 if end.has_room() else self._blocks * 7 // 8)
 
@@ -178,7 +178,7 @@ class ForwardDaemon:
     def status(self) -> dict[str, Any]:
         """Return everything that is counted, as JSON-able data."""
         self._look_after_rings()
-        waiting = len(self._end.data_to_send()) if self._end is not None else 0
+        waiting = self._end.waiting_bytes() if self._end is not None else 0
         return {
             "role": "forward",
             "version": __version__,

@@ -158,12 +158,12 @@ class LinkClient:
         if end is None or channel is None:
             return
         blocked = False
-        pending = len(end.data_to_send())
+        pending = end.waiting_bytes()
         try:
             blocked = channel.send_pending(end)
         except OSError as error:
             end.close(tls_reason(error))
-        if blocked and len(end.data_to_send()) < pending:
+        if blocked and end.waiting_bytes() < pending:
             end.note_progress(now)
         if end.closed_because:
             self._disconnect(end.closed_because, now)

@@ -16,6 +16,7 @@ cdef class LinkEnd:
     cdef readonly double _heard_at
 
     cpdef bytearray data_to_send(self)
+    cpdef Py_ssize_t waiting_bytes(self) except -1
     cpdef close(self, str reason)
     cpdef double silent_for(self, double now) except? -1
     cdef _take_in(self, bytes data, double now)

@@ -45,6 +45,10 @@ class LinkEnd:
         """Return the pending bytes; the caller deletes from the front what it has sent."""
         return self._outgoing
 
+    def waiting_bytes(self) -> int:
+        """Return how many bytes are pending."""
+        return len(self._outgoing)
+
     def close(self, reason: str) -> None:
         """End the connection; the first reason stays."""
         if not self.closed_because:

@@ -11,6 +11,7 @@ with its length. The ANSWERS frame has them again, each with an octet behind it:
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from ..errors import DecodeError
@@ -44,6 +45,7 @@ MAX_AGE = (1 << 32) - 1
 
 _HEAD_BYTES = HEAD_BYTES
 _FRAME_HEAD_BYTES = 5
+_AT_ONCE_BYTES = 1 << 18
 _LENGTH = CHECKED - 1
 
 STATES = ("unknown", "open", "gone")
@@ -105,17 +107,36 @@ class ForwardEnd(ClientEnd):
     forwarded: packets that went on their way. lost: packets that did not, and are still to be told about.
     """
 
-    __slots__ = ("_max_bytes", "forwarded", "lost")
+    __slots__ = ("_frames", "_frames_bytes", "_max_bytes", "forwarded", "lost")
 
     def __init__(self, services: list[str], version: str, now: float, max_bytes: int) -> None:
         super().__init__({"forward": {"services": services}}, version, now)
         self._max_bytes = max_bytes
+        self._frames: deque[bytes | bytearray] = deque()  # one buffer of megabytes would be moved as it grows
+        self._frames_bytes = 0
         self.forwarded = 0
         self.lost = 0
 
     def has_room(self) -> bool:
         """Return whether packets may be queued: with a link that cannot keep up they would be late anyhow."""
-        return self.established and len(self._outgoing) < self._max_bytes
+        return self.established and self.waiting_bytes() < self._max_bytes
+
+    def waiting_bytes(self) -> int:
+        """Return how many bytes are pending."""
+        return len(self._outgoing) + self._frames_bytes
+
+    def data_to_send(self) -> bytearray:
+        """Return the next of the pending bytes; the caller deletes from the front what it has sent, and asks again."""
+        outgoing = self._outgoing
+        while self._frames and len(outgoing) < _AT_ONCE_BYTES:
+            frame = self._frames.popleft()
+            self._frames_bytes -= len(frame)
+            outgoing += frame
+        return outgoing
+
+    def _queue(self, frame: bytes | bytearray) -> None:
+        self._frames.append(frame)
+        self._frames_bytes += len(frame)
 
     def begin(self) -> bytearray:
         """Return what packets are to be appended to, each with its head."""
@@ -131,7 +152,7 @@ class ForwardEnd(ClientEnd):
         if len(frame) > _FRAME_HEAD_BYTES:
             frame[:4] = (len(frame) - 4).to_bytes(4, "big")
             frame[4] = frames.PACKETS
-            self._outgoing += frame
+            self._queue(frame)
             self.forwarded += count
 
     def _take(self, kind: int, body: bytes, bodies: list[bytes]) -> bool:
@@ -142,9 +163,12 @@ class ForwardEnd(ClientEnd):
         return True
 
     def answer(self, states: list[tuple[FlowKey, str]]) -> None:
-        """Queue what the kernel says of connections; nothing where packets have no room either, as copy asks again."""
+        """Queue what the kernel says of connections, behind the packets that were captured before.
+
+        Nothing where those have no room either: copy asks again.
+        """
         if self.has_room():
-            self._send(encode_states(states))
+            self._queue(encode_states(states))
 
 
 class FeedEnd(ServerEnd):

@@ -200,11 +200,27 @@ def test_packets_wait_for_the_link_only_so_far() -> None:
     link.established()
     while link.forward.has_room():
         link.sends(bytes(1000))
-    assert ROOM <= len(link.forward.data_to_send()) < ROOM + 2000
+    assert ROOM <= link.forward.waiting_bytes() < ROOM + 2000
     del link.forward.data_to_send()[:1100]
     assert link.forward.has_room()
     link.forward.close("gone")
     assert not link.forward.has_room()
+
+
+def test_megabytes_are_handed_out_in_order_and_a_little_at_a_time() -> None:
+    """A ping goes before what waits, so that the other end's answer does; what the kernel says goes behind it."""
+    link = Link(room=1 << 22).established()
+    packets = [bytes([number]) * 100_000 for number in range(20)]
+    for packet in packets:
+        link.sends(packet)
+    link.forward.answer([(FLOW, "gone")])
+    assert link.forward.waiting_bytes() > 2_000_000
+    assert len(link.forward.data_to_send()) < 1 << 19
+    link.forward.handle_timer(2.0)
+    link.exchange()
+    assert link.packets == [packed((0, 0, packet)) for packet in packets]
+    assert link.feed.states == [(FLOW, "gone")]
+    assert link.forward.waiting_bytes() == 0
 
 
 @pytest.mark.parametrize(
@@ -318,12 +334,12 @@ def test_questions_of_a_peer_that_does_not_read_pile_up_nothing() -> None:
     for _ in range(1000):
         for asked in link.forward.receive_data(encode_frame(frames.QUESTIONS, body), 0.0):
             link.forward.answer([(flow, "unknown") for flow in decode_questions(asked)])
-    assert ROOM <= len(link.forward.data_to_send()) < ROOM + 15 * MAX_QUESTIONS
+    assert ROOM <= link.forward.waiting_bytes() < ROOM + 15 * MAX_QUESTIONS
     assert not link.forward.closed_because
     link.forward.close("gone")
-    waiting = len(link.forward.data_to_send())
+    waiting = link.forward.waiting_bytes()
     link.forward.answer([(FLOW, "open")])
-    assert len(link.forward.data_to_send()) == waiting
+    assert link.forward.waiting_bytes() == waiting
 
 
 # -- hostile peers -----------------------------------------------------------------------------------------------------

@@ -29,7 +29,8 @@ def families() -> list[Metric]:
     copy = {**copy_status(), "workers": [{"worker": 1, "state": "running"}]}
     copy["feed"] = {"kind": "any", "links": [], "lost_packets": 1, "empty_packets": 1}
     copy["budgets"] = {name: {**budget, "limit": 1} for name, budget in copy["budgets"].items()}
-    return list(StatusCollector(lambda: {"copy": copy, "intercept": INTERCEPT_STATUS, "forward": FORWARD_STATUS}).collect())
+    statuses = {"copy": copy, "intercept": INTERCEPT_STATUS, "forward": FORWARD_STATUS}
+    return list(StatusCollector(lambda: statuses).collect())
 
 
 def exported() -> set[str]:
