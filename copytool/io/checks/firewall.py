@@ -46,11 +46,12 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A rule, or a chain's policy, that takes the packet or may do so."""
+    """A rule, or a chain's policy, that takes the packet or may do so; chain: family, table and name of the base chain."""
 
     where: str
     verdict: str
     certain: bool
+    chain: tuple[str, str, str]
 
 
 def check_firewall(packets: list[Packet]) -> Result:
@@ -122,12 +123,12 @@ def _walk(
                 return
             certain = False
         elif verdict in _DROPS or verdict in _REWRITES:
-            yield Suspect(_place(rule), verdict, certain and answer == _YES)
+            yield Suspect(_place(rule), verdict, certain and answer == _YES, key)
             if answer == _YES:
                 return
             certain = False
     if policy == "drop":
-        yield Suspect(f"policy of {' '.join(key)}", "drop", certain)
+        yield Suspect(f"policy of {' '.join(key)}", "drop", certain, key)
 
 
 def _rules_in_order(
