@@ -60,6 +60,20 @@ def copytool_far_ends(config: dict[str, Any]) -> list[str]:
         return []
 
 
+def copytool_ailment(result: dict[str, Any], wants_link: bool) -> str:
+    """What is wrong with a daemon, by the result of `copytool status --json`; "" if nothing is."""
+    if result.get("rc") != 0:
+        lines = (result.get("stderr") or result.get("msg") or "it does not answer").strip().splitlines()
+        return str(lines[-1])
+    links = json.loads(result["stdout"]).get("link", [])
+    broken = [link for link in links if link.get("state") != "established"]
+    if not wants_link or links and not broken:
+        return ""
+    if not links:
+        return "it has no link"
+    return f"the link to {broken[0].get('peer', 'the intercept')} is {broken[0].get('state')}"
+
+
 def _items(value: str | list[str]) -> list[str]:
     """The items of an option that is a list, of strings that may be lists themselves."""
     return [item.strip() for text in ([value] if isinstance(value, str) else value) for item in text.split(",")]
@@ -71,6 +85,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         """The filters that this file brings."""
         return {
+            "copytool_ailment": copytool_ailment,
             "copytool_interfaces": copytool_interfaces,
             "copytool_peer": copytool_peer,
             "copytool_far_ends": copytool_far_ends,

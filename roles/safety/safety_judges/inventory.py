@@ -83,7 +83,9 @@ class Host:
     def routes_seen(self, version: int = 4) -> list[dict[str, Any]]:
         """The routes of the main table and others, without those of its own addresses."""
         routes = ((self.seen or {}).get("routes") or {}).get(f"-{version}") or []
-        return [route for route in routes if route.get("table") != "local" and route.get("type", "unicast") == "unicast"]
+        return [
+            route for route in routes if route.get("table") != "local" and route.get("type", "unicast") == "unicast"
+        ]
 
 
 def _is_local(text: str) -> bool:

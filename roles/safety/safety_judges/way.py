@@ -37,7 +37,9 @@ def targets(copy: Host, hosts: Hosts) -> Iterator[Finding]:
             cause = f"that is {owner}, a host with the live service: it would get its own clients' requests again"
             fix = "have copytool_copy_map name the test copy; put a host that is meant to be both in target_hosts, too"
             yield failed(copy.name, "targets", f"mirrors to {target}", cause, fix)
-        elif known and complete and not ip_address(target).is_loopback and not any(target in h.addresses for h in known):
+        elif (
+            known and complete and not ip_address(target).is_loopback and not any(target in h.addresses for h in known)
+        ):
             cause = f"{target} is no address of {named(known)}: production data would go to a host that is not known"
             fix = "correct copytool_copy_map, or put that host in target_hosts"
             yield failed(copy.name, "targets", f"mirrors to {target}", cause, fix)
@@ -67,7 +69,9 @@ def intercepts(copy: Host, hosts: Hosts) -> Iterator[Finding]:
                 yield failed(copy.name, "intercept", f"connects to {address}:{port}", cause, fix)
         elif known and complete and is_address(address):
             cause = f"{address} is no address of {named(known)}"
-            fix = "correct copytool_copy_intercept; copytool_tls_addresses names addresses that are translated on the way"
+            fix = (
+                "correct copytool_copy_intercept; copytool_tls_addresses names addresses that are translated on the way"
+            )
             yield failed(copy.name, "intercept", f"connects to {address}:{port}", cause, fix)
 
 
