@@ -46,7 +46,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A rule, or a chain's policy, that takes the packet or may do so; chain: family, table and name of the base chain."""
+    """A rule, or a chain's policy, that takes the packet or may do so; chain: family, table, name of the base chain."""
 
     where: str
     verdict: str

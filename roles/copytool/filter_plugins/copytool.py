@@ -67,7 +67,7 @@ def copytool_ailment(result: dict[str, Any], wants_link: bool) -> str:
         return str(lines[-1])
     links = json.loads(result["stdout"]).get("link", [])
     broken = [link for link in links if link.get("state") != "established"]
-    if not wants_link or links and not broken:
+    if not wants_link or (links and not broken):
         return ""
     if not links:
         return "it has no link"

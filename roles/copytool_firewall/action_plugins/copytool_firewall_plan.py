@@ -17,11 +17,10 @@ for path in (ROLES / "safety", ROLES / "safety" / "action_plugins", ROLES.parent
     if str(path) not in sys.path:
         sys.path.append(str(path))
 
-from safety_judges.firewall import Need, needs, without_ours  # noqa: E402
-from safety_judges.inventory import Host  # noqa: E402
-from safety_report import gather  # noqa: E402
-
-from copytool.io.checks.firewall import suspects  # noqa: E402
+from copytool.io.checks.firewall import suspects
+from safety_judges.firewall import Need, needs, without_ours
+from safety_judges.inventory import Host
+from safety_report import gather
 
 Json = dict[str, Any]
 

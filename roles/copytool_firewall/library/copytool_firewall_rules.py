@@ -7,9 +7,9 @@ DOCUMENTATION = r"""
 module: copytool_firewall_rules
 short_description: Let TCP pass through the firewall that the host has
 description:
-  - With ufw it adds C(ufw allow) rules, with firewalld permanent rich rules. Where neither runs it puts rules at the head
-    of the nft chains that would drop the packets, by a service that does so again whenever nftables.service loads its
-    rules. Each kind of rule is marked or recorded as this module's, and nothing else is ever removed.
+  - With ufw it adds C(ufw allow) rules, with firewalld permanent rich rules. Where neither runs it puts rules at the
+    head of the nft chains that would drop the packets, by a service that does so again whenever nftables.service loads
+    its rules. Each kind of rule is marked or recorded as this module's, and nothing else is ever removed.
 options:
   state:
     description: Whether the rules are to be there.

@@ -35,7 +35,7 @@ VARIABLES = (
     "ansible_host", "lab_address", "copytool_copy_map", "copytool_copy_intercept", "copytool_copy_client_network",
     "copytool_copy_options", "mirror_route_assistants", "mirror_route_assistant_address",
     "mirror_route_client_network", "copytool_intercept_bind", "copytool_intercept_port", "copytool_tls_addresses",
-    "copytool_exporter_listen", "echo_server_port", "monitoring_listen", "copytool_firewall", "safety_accept",
+    "copytool_exporter_listen", "echo_server_port", "monitoring_listen", "copytool_firewall_mode", "safety_accept",
 )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def gather(templar: Any, groups: Mapping[str, Any], hostvars: Any) -> tuple[dict
 
 def judge(hosts: dict[str, Host], variables: dict[str, Json], space_mib: int) -> list[Finding]:
     """All findings, host by host in the order of the inventory; what a host accepts is a warning only."""
-    opened = {name: own.get("copytool_firewall") == "open" for name, own in variables.items()}
+    opened = {name: own.get("copytool_firewall_mode") == "open" for name, own in variables.items()}
     found = [finding for host in hosts.values() for finding in judge_host(host, space_mib)]
     found += [*judge_network(hosts), *judge_way(hosts), *judge_assistants(hosts), *judge_ports(hosts)]
     found += judge_firewalls(hosts, opened)
@@ -161,7 +161,7 @@ class ActionModule(ActionBase):
         installed = {name: host.seen["installed"] for name, host in hosts.items() if host.seen is not None}
         result.update(changed=False, installed=any(installed.values()), errors=len(errors))
         result["findings"] = [asdict(finding) for finding in found if finding.state != "ok"]
-        if errors and (given["refuse"] == "always" or given["refuse"] == "uninstalled" and not result["installed"]):
+        if errors and (given["refuse"] == "always" or (given["refuse"] == "uninstalled" and not result["installed"])):
             result["failed"] = True
             result["msg"] = headline(found, left_out)
         return result

@@ -55,7 +55,7 @@ def json_of(*command):
 def read(path):
     """The text of a file; None if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - old Pythons
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from copytool.io.checks.firewall import Packet, suspects
 
 from .finding import Finding, failed, ok, warning
-from .inventory import Host, is_address
+from .inventory import Host
 from .network import Hosts, having
 
 __all__ = ["COMMENT", "Need", "blocked", "judge_firewalls", "needs"]
@@ -113,9 +113,9 @@ def judge(host: Host, wanted: list[Need], opens: bool) -> Finding:
     need, suspect = found[0]
     shown = f"{suspect.where}{f' ({keepers})' if keepers else ''}"
     if opens:
-        return ok(host.name, "firewall", f"{shown}; copytool_firewall=open lets pass what is needed")
+        return ok(host.name, "firewall", f"{shown}; copytool_firewall_mode=open lets pass what is needed")
     cause = f"it {'takes' if suspect.certain else 'may take'} {need.what}: TCP from {need.source} to port {need.port}"
-    fix = f"copytool_firewall: open; or let TCP in yourself: {shown_needs(wanted)}"
+    fix = f"copytool_firewall_mode: open; or let TCP in yourself: {shown_needs(wanted)}"
     return (failed if suspect.certain else warning)(host.name, "firewall", shown, cause, fix)
 
 

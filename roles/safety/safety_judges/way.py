@@ -32,7 +32,7 @@ def targets(copy: Host, hosts: Hosts) -> Iterator[Finding]:
             continue
         live = [host for host in hosts.values() if host.roles & {"online", "copy"} and target in host.addresses]
         live = [host for host in live if "target" not in host.roles]
-        if live or ip_address(target).is_loopback and "target" not in copy.roles:
+        if live or (ip_address(target).is_loopback and "target" not in copy.roles):
             owner = live[0].name if live else copy.name
             cause = f"that is {owner}, a host with the live service: it would get its own clients' requests again"
             fix = "have copytool_copy_map name the test copy; put a host that is meant to be both in target_hosts, too"

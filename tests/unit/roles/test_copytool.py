@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -134,3 +135,23 @@ def test_wheels_must_have_a_hash_of_the_lock(tmp_path: Path) -> None:
     lock = f"good==1 --hash=sha256:{hashlib.sha256(b'good').hexdigest()}\n"
     assert wheelhouse.unlocked_wheels([good, bad], lock) == ["bad.whl"]
     assert wheelhouse.unlocked_wheels([good, bad], "good==1\n") == []
+
+
+def status(*states: str) -> dict[str, Any]:
+    """The result of `copytool status --json` of a copy with such links."""
+    return {"rc": 0, "stdout": json.dumps({"link": [{"peer": "10.0.0.3:1", "state": state} for state in states]})}
+
+
+@pytest.mark.parametrize(
+    ("result", "wants_link", "ailment"),
+    [
+        (status("established", "established"), True, ""),
+        (status("established", "closed"), True, "the link to 10.0.0.3:1 is closed"),
+        (status("closed"), False, ""),
+        (status(), True, "it has no link"),
+        ({"rc": 3, "stderr": "copytool: no copy runs here\n"}, False, "copytool: no copy runs here"),
+        ({"rc": 2, "stderr": "", "msg": "No such file"}, False, "No such file"),
+    ],
+)
+def test_what_ails_a_daemon(result: dict[str, Any], wants_link: bool, ailment: str) -> None:
+    assert filters["copytool_ailment"](result, wants_link) == ailment
