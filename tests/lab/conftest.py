@@ -109,11 +109,11 @@ class Lab:
 
     def up(self, *options: str) -> Run:
         """Make the lab."""
-        return self._play("playbooks/lab.yml", *options)
+        return self.play("playbooks/lab.yml", *options)
 
     def site(self, *options: str) -> Run:
         """Make the lab and all that is in it."""
-        return self._play("site.yml", *options)
+        return self.play("site.yml", *options)
 
     def play(self, playbook: str, *options: str) -> Run:
         """Run another playbook on the lab."""
@@ -127,7 +127,7 @@ class Lab:
 
     def down(self, *options: str) -> Run:
         """Remove the lab."""
-        return self._play("playbooks/teardown.yml", *options)
+        return self.play("playbooks/teardown.yml", *options)
 
     def up_until(self, predicate: Callable[[], object], what: str, *, whole_tree: bool = True) -> None:
         """Begin to make the lab and kill -9 it as soon as ``predicate`` holds.
@@ -178,7 +178,8 @@ class Lab:
         processes = [f"process {pid}" for pid in self.processes()]
         return [*self.namespaces(), *self.mounts(), *processes, *files]
 
-    def _play(self, playbook: str, *options: str) -> Run:
+    def play(self, playbook: str, *options: str) -> Run:
+        """Run a playbook on the lab."""
         result = subprocess.run(
             self._command(playbook, *options),
             cwd=REPOSITORY,

@@ -25,8 +25,8 @@ apt-get -qq update
 def provide(lab: Lab, host: str, *packages: str) -> None:
     """Have apt on a host find packages that it lacks, with all that they need."""
     status = lab.state_dir / "hosts" / host / "root" / "var/lib/dpkg/status"
-    directory = lab.directory / f"packages-{host}"
-    directory.mkdir()
+    directory = lab.directory / "packages" / f"{host}-{packages[0]}"
+    directory.mkdir(parents=True)
     directory.chmod(0o777)  # apt downloads as a user of its own
     options = ["-o", f"Dir::State::status={status}", "--no-install-recommends", "--simulate"]
     listed = as_root("apt-get", *options, "install", *packages)
