@@ -1,4 +1,4 @@
-"""Firewalls that are in the way, real ones: reported before anything is changed, opened when asked, and closed again."""
+"""Real firewalls that are in the way: reported before anything is changed, opened when asked, and closed again."""
 
 from __future__ import annotations
 

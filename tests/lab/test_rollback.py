@@ -85,9 +85,14 @@ def test_a_package_that_is_needed_by_then_stays(plain: Lab) -> None:
 NEEDS_LIBPCAP = """
 set -e
 mkdir -p /tmp/needy/DEBIAN
-printf 'Package: needy\\nVersion: 1\\nArchitecture: all\\nMaintainer: a <a@b.c>\\nDepends: libpcap0.8\\nDescription: x\\n' \
-    > /tmp/needy/DEBIAN/control
+cat > /tmp/needy/DEBIAN/control <<X
+Package: needy
+Version: 1
+Architecture: all
+Maintainer: a <a@b.c>
+Depends: libpcap0.8
+Description: x
+X
 dpkg-deb --build /tmp/needy >/dev/null
 dpkg --install /tmp/needy.deb >/dev/null
-apt-mark manual needy >/dev/null
 """
