@@ -194,7 +194,6 @@ def look(options):
         "protections": protections(),
         "installed": [name for name in CONFIGS if os.path.exists(os.path.join(options.config_dir, name + ".toml"))],
         "route_unit": os.path.exists("/etc/systemd/system/mirror-route.service"),
-        "assistant_record": read("/var/lib/mirror_route/former_sysctl.conf"),
     }
 
 

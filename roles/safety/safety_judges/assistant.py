@@ -79,7 +79,9 @@ def translations(host: Host) -> list[str]:
     found = []
     for entry in ((host.seen or {})["firewall"]["nft"] or {}).get("nftables", []):
         rule = entry.get("rule")
-        if rule and any(name in _TRANSLATES for statement in rule.get("expr", []) for name in statement):
+        # iptables-nft's targets show as "xt", whatever they are.
+        names = {name for statement in (rule or {}).get("expr", []) for name in statement}
+        if names & set(_TRANSLATES) or (rule and rule["table"] == "nat" and "xt" in names):
             found.append(f"address translation in nft table {rule['family']} {rule['table']}")
     if "nat" in (host.seen or {})["firewall"]["legacy"]:
         found.append("address translation by iptables-legacy")

@@ -247,6 +247,15 @@ def test_what_is_wrong_is_found(host: str, check: str, state: str, words: str, b
     assert ("REFUSED" in report.headline(wrong, [])) == any(one.state == "failed" for one in wrong)
 
 
+def test_docker_translates_by_iptables() -> None:
+    """nft shows the targets of iptables-nft as xt only."""
+    site = Site()
+    rule = {"rule": {"family": "ip", "table": "nat", "chain": "POSTROUTING", "expr": [{"xt": None}]}}
+    site.seen["assistant"].update(FORWARDS, firewall={**nft(), "nft": {"nftables": [rule]}})
+    (wrong,) = [finding for finding in site.judge() if finding.state == "failed"]
+    assert "address translation in nft table ip nat" in wrong.cause
+
+
 def test_the_assistant_is_somebodys_gateway() -> None:
     """Whoever sends packets for others through it is named."""
     site = Site()
