@@ -87,3 +87,27 @@ def test_the_counters_of_each_copy_add_up(mirror: Mirror, passage: Passage) -> N
         assert status["sessions"]["seen"] == sum(status["sessions"]["outcomes"].values()), online
         assert status["imbalance"] == [], online
         assert status["capture"]["drops"] == 0, online
+
+
+def test_a_roll_out_ends_at_the_first_host_that_is_not_well(scaled: Lab, mirror: Mirror) -> None:
+    """With copytool_serial=1 an intercept that nobody has reaches the first online host's configuration only."""
+    nobody = '{"copytool_copy_intercept": ["192.168.50.99"], "copytool_serial": 1, "copytool_health_time_s": 2}'
+    result = scaled.play("playbooks/copy.yml", "-e", nobody)
+    assert result.status != 0
+    assert "on online-1 is not well" in result.output
+    assert scaled.ssh("online-1", "grep -c 192.168.50.99 /etc/copytool/copy.toml").strip() == "1"
+    assert "192.168.50.99" not in scaled.ssh("online-2", "cat /etc/copytool/copy.toml")
+    result = scaled.play("playbooks/copy.yml", "--limit", "online-1")
+    assert result.status == 0, result.output
+    mirror.wait_for_link()
+
+
+def test_one_online_host_by_itself(scaled: Lab) -> None:
+    """--limit: what needs the others is left out, and said."""
+    for playbook, said in (
+        ("playbooks/preflight.yml", "--limit leaves out"),
+        ("playbooks/verify.yml", "only the links of the others were judged"),
+    ):
+        result = scaled.play(playbook, "--limit", "online-1")
+        assert result.status == 0, result.output
+        assert said in result.output
