@@ -16,14 +16,16 @@ from typing import Any
 
 import pytest
 import yaml
+from netns.hosts import COPY, Host, Network, ip, wait_until
 
 from copytool import __version__
-
-from ..netns.hosts import COPY, Host, Network, ip, wait_until
 
 ROOT = Path(__file__).parents[2]
 BUILDAH = os.environ.get("COPYTOOL_BUILDAH", "").split()
 MANIFESTS = ROOT / "containers/kubernetes"
+# What buildah gives by itself. Its `--cap-drop all` would take away what `--cap-add` gives.
+USUAL = {"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
+         "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not BUILDAH, reason="scripts/test-image builds the image and runs this")
 
@@ -43,8 +45,9 @@ class Container:
     def command(self, *words: object, user: str = "65200:65200", rights: tuple[str, ...] = ()) -> list[str]:
         """The command that runs another one in it."""
         allowed = [word for right in rights for word in ("--cap-add", f"CAP_{right}")]
+        refused = [word for right in USUAL - set(rights) for word in ("--cap-drop", f"CAP_{right}")]
         shared = ["--volume", f"{self._directory}:{self._directory}", "--volume", f"{ROOT}:/checkout:ro"]
-        options = ["--isolation", "chroot", "--user", user, "--cap-drop", "all", *allowed, *shared]
+        options = ["--isolation", "chroot", "--user", user, *refused, *allowed, *shared]
         return [*BUILDAH, "run", *options, self.name, "--", *map(str, words)]
 
     def run(self, *words: object, **options: Any) -> subprocess.CompletedProcess[str]:

@@ -6,9 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from lab.conftest import Lab, removed_afterwards
 from support.topology import REPOSITORY
-
-from ..lab.conftest import Lab, removed_afterwards
 
 pytestmark = pytest.mark.lab
 
