@@ -1,6 +1,6 @@
 # `make` says what there is.
 .DEFAULT_GOAL := help
-.PHONY: help setup root lab test test-systems bench lint unit infra down clean lock audit
+.PHONY: help setup root lab test test-systems test-vagrant bench lint unit infra down clean lock audit
 
 bin := .venv/bin
 INVENTORY = inventory/lab
@@ -28,6 +28,9 @@ test: root ## Set everything up and run every check and test
 
 test-systems: root ## Run what needs other systems: unit tests under each Python, a lab of two releases, the image
 	@scripts/test-systems
+
+test-vagrant: root ## Test the lab of virtual machines, docs/vagrant.md (15 minutes; 3: it cannot be tested here)
+	@scripts/test-vagrant
 
 bench: root setup ## Measure copytool beside tcpcopy and goreplay (BENCH='--quick', TCPCOPY_DIR=, INTERCEPT_DIR=, GOREPLAY=)
 	@scripts/bench $(BENCH)

@@ -6,7 +6,7 @@ Where answers end at the target itself they come in on its loopback, and leave i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from support.mirror import Mirror
@@ -46,11 +46,12 @@ class Sniffer:
 
 
 @contextmanager
-def sniffing(host: Host, pcap_filter: str, interface: str = "", direction: str = "in") -> Iterator[list[str]]:
-    """Captures inside the block, on the interface towards the others if none is named; afterwards the list holds the
-    packets."""
-    interface = interface or host.check_output("ip -o -4 addr show scope global | awk '{print $2; exit}'")
-    sniffer = Sniffer(host, interface, pcap_filter, direction)
+def sniffing(
+    mirror: Mirror, name: str, pcap_filter: str, interface: str = "", direction: str = "in"
+) -> Iterator[list[str]]:
+    """Captures on a host inside the block, on its interface towards the others if none is named; afterwards the list
+    holds the packets."""
+    sniffer = Sniffer(mirror.hosts[name], interface or mirror.interface(name), pcap_filter, direction)
     packets: list[str] = []
     sniffer.start()
     try:
@@ -61,14 +62,18 @@ def sniffing(host: Host, pcap_filter: str, interface: str = "", direction: str =
 
 @contextmanager
 def sniffing_all(
-    hosts: Mapping[str, Host], pcap_filter: str, interfaces: Mapping[str, str] | None = None, direction: str = "in"
+    mirror: Mirror,
+    names: Iterable[str],
+    pcap_filter: str,
+    interfaces: Mapping[str, str] | None = None,
+    direction: str = "in",
 ) -> Iterator[dict[str, list[str]]]:
     """Captures on several hosts, on their interfaces towards the others if none are named; the packets by host."""
     own = interfaces or {}
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(sniffing(host, pcap_filter, own.get(name, ""), direction))
-            for name, host in hosts.items()
+            name: stack.enter_context(sniffing(mirror, name, pcap_filter, own.get(name, ""), direction))
+            for name in names
         }
 
 
@@ -85,12 +90,11 @@ def any_network(topology: Topology, direction: str = "") -> str:
 def test_no_packet_for_the_client_network_reaches_online_or_client(mirror: Mirror, topology: Topology) -> None:
     """online does send packets *from* the client network, to the target; none may come in for it."""
     to_network = any_network(topology, "dst")
-    watched = {**mirror.of_kind("online"), **mirror.of_kind("client")}
-    ended = {name: host for name, host in mirror.of_kind("target").items() if topology.ends_at(name)}
+    ended = [name for name in topology.names["target"] if topology.ends_at(name)]
     with (
-        sniffing_all(watched, to_network) as at,
-        sniffing_all(ended, to_network, direction="out") as left,
-        sniffing_all(mirror.of_kind("assistant"), to_network, ends_of_answers(topology)) as answers,
+        sniffing_all(mirror, topology.bystanders, to_network) as at,
+        sniffing_all(mirror, ended, to_network, direction="out") as left,
+        sniffing_all(mirror, topology.names["assistant"], to_network, ends_of_answers(topology)) as answers,
     ):
         passage = mirror.pass_sessions(sessions=100)
     assert passage.outcomes["mirrored"] == 100
@@ -104,20 +108,22 @@ def test_answers_reach_the_assistant_of_their_part_of_the_client_network_only(
 ) -> None:
     for online, network in topology.client_networks.items():
         interfaces = ends_of_answers(topology)
-        with sniffing_all(mirror.of_kind("assistant"), f"dst net {network}", interfaces) as at:
+        with sniffing_all(mirror, topology.names["assistant"], f"dst net {network}", interfaces) as at:
             passage = mirror.pass_sessions(sessions=40)
         assert passage.outcomes["mirrored"] == 40
         assert [name for name, packets in at.items() if packets] == [topology.assistants[online]]
 
 
-def test_no_packet_from_the_client_network_reaches_client(mirror: Mirror, client: Host, topology: Topology) -> None:
-    with sniffing(client, any_network(topology)) as packets:
+def test_no_packet_of_the_client_network_reaches_a_bystander(mirror: Mirror, topology: Topology) -> None:
+    with sniffing_all(mirror, topology.bystanders, any_network(topology)) as at:
         mirror.pass_sessions(sessions=50)
-    assert packets == []
+    assert [packet for packets in at.values() for packet in packets] == []
 
 
-def test_online_resets_no_session_of_its_clients(mirror: Mirror, client: Host) -> None:
-    with sniffing(client, "tcp[tcpflags] & tcp-rst != 0 or icmp") as packets:
+def test_online_resets_no_session_of_its_clients(mirror: Mirror, topology: Topology) -> None:
+    """Where the client is the assistant, the target may reset what it has been sent from the client network."""
+    unfit = f"not ({any_network(topology, 'dst')}) and (tcp[tcpflags] & tcp-rst != 0 or icmp)"
+    with sniffing(mirror, topology.names["client"][0], unfit) as packets:
         passage = mirror.pass_sessions(sessions=100)
     assert passage.driven.errors == []
     assert packets == []

@@ -207,10 +207,7 @@ def test_interface_down_and_up(mirror: Mirror, daemon: str) -> None:
         problems = {name: [status["capture"]["problems"], status.get("send")] for name, status in statuses.items()}
         return {name for name, (lost, sending) in problems.items() if lost or (sending and sending["unreachable"])}
 
-    interfaces = {
-        name: host.check_output("ip -o -4 addr show scope global | awk '{print $2; exit}'")
-        for name, host in hosts.items()
-    }
+    interfaces = {name: mirror.interface(name) for name in hosts}
     try:
         for name, host in hosts.items():
             host.check_output("ip link set %s down", interfaces[name])

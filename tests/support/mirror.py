@@ -63,6 +63,11 @@ class Mirror:
         """The hosts of a kind, by name."""
         return {name: self.hosts[name] for name in self.topology.names[kind]}
 
+    def interface(self, name: str) -> str:
+        """A host's interface on the network that the hosts share; it may have others."""
+        shown = self.hosts[name].check_output("ip -o -4 addr show to %s", self.topology.addresses[name])
+        return shown.split()[1]
+
     def statuses(self, daemon: str) -> Statuses:
         """What `copytool status` says on each of the daemon's hosts."""
         answers = {

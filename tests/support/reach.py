@@ -22,7 +22,9 @@ def connected(topology: Topology) -> Iterator[dict[str, Host]]:
     with tempfile.TemporaryDirectory(prefix="ct-ssh-") as directory:
         try:
             yield {
-                name: testinfra.get_host(f"ssh://{name}", ssh_config=config, controlpath=f"{directory}/{name}")
+                name: testinfra.get_host(
+                    f"ssh://{name}", ssh_config=config, controlpath=f"{directory}/{name}", sudo=topology.sudo
+                )
                 for name in topology.addresses
             }
         finally:

@@ -13,6 +13,7 @@ from typing import Any
 from testinfra.host import Host
 
 from .topology import REPOSITORY, Topology
+from .waiting import PATIENCE
 
 __all__ = ["DRIVER", "Driven", "Driving", "Entries", "Multiset", "SessionLog", "multiset", "start_driver"]
 
@@ -52,7 +53,7 @@ class Driving:
     def result(self, timeout_s: float = 180) -> Driven:
         """Wait for the end of the run."""
         try:
-            out, err = self._process.communicate(timeout=timeout_s)
+            out, err = self._process.communicate(timeout=timeout_s * PATIENCE)
         except subprocess.TimeoutExpired:
             self.abandon()
             raise

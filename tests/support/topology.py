@@ -37,6 +37,18 @@ class Topology:
     """Where each assistant's intercept listens."""
     prometheus: str
     """The host that runs Prometheus, "" if none does."""
+    sudo: bool
+    """Whether tests log in as a user who is not root, and become it."""
+
+    @property
+    def bystanders(self) -> list[str]:
+        """The hosts that nothing of the mirrored sessions may reach from others; one that answers are sent to is none."""
+        return [
+            name
+            for kind in ("online", "client")
+            for name in self.names[kind]
+            if name not in self.names["assistant"] or self.ends_at(name)
+        ]
 
     @property
     def services(self) -> dict[str, set[int]]:
@@ -80,6 +92,7 @@ def read_topology(inventory: Path | None = None, ssh_config: Path | None = None)
         target_ports=_ports(first.get("copytool_test_copy_port", ports)),
         link_addresses={name: _link_address(variables[name]) for name in names["assistant"]},
         prometheus=next(iter(values.get("monitoring_hosts", {}).get("hosts", [])), ""),
+        sudo=variables[names["online"][0]].get("ansible_user") != "root",
     )
 
 
