@@ -37,22 +37,20 @@ module CopytoolSite
   end
 
   class Provisioner < Vagrant.plugin("2", :provisioner)
-    def configure(_root_config)
-      CopytoolSite.require_ansible
-    end
-
     def provision
       CopytoolSite.wanted = true
     end
   end
 
-  # Notes that a machine may have got another address or port, or none.
-  class NoteChange
+  # The begin of what is done with a machine, after which it may have another address or port, or none.
+  class Begin
     def initialize(app, _env)
       @app = app
     end
 
     def call(env)
+      provisions = %i[machine_action_up machine_action_reload machine_action_provision].include?(env[:action_name])
+      CopytoolSite.require_ansible if provisions && env[:provision_enabled] != false
       CopytoolSite.changed = true
       @app.call(env)
     end
@@ -139,7 +137,7 @@ module CopytoolSite
     name "copytool_site"
     provisioner(:copytool_site) { Provisioner }
     %i[up reload resume provision halt suspend destroy].each do |action|
-      action_hook(:copytool_site, :"machine_action_#{action}") { |hook| hook.prepend(NoteChange) }
+      action_hook(:copytool_site, :"machine_action_#{action}") { |hook| hook.prepend(Begin) }
     end
     action_hook(:copytool_site, :environment_unload) { |hook| hook.append(Finish) }
   end
