@@ -115,10 +115,6 @@ class Lab:
         """Make the lab and all that is in it."""
         return self.play("site.yml", *options)
 
-    def play(self, playbook: str, *options: str) -> Run:
-        """Run another playbook on the lab."""
-        return self._play(f"playbooks/{playbook}.yml", *options)
-
     def make(self) -> Run:
         """Make the lab, which has to succeed."""
         result = self.up()

@@ -49,15 +49,15 @@ def test_a_second_run_changes_nothing_and_is_exact_again(made: Made) -> None:
 def test_a_route_that_is_missing_is_named(made: Made) -> None:
     """By name, and by no other; when it is back all is well, and sessions arrive as before."""
     (target, *_) = made.topology.names["target"]
-    assert made.lab.play("check").status == 0
+    assert made.lab.play("playbooks/check.yml").status == 0
     for network in made.topology.client_networks.values():
         made.lab.ssh(target, f"ip route delete {network}")
-    result = made.lab.play("check")
+    result = made.lab.play("playbooks/check.yml")
     assert result.status != 0
     assert f'FAILED at "{target}: route ' in result.output, result.output
-    assert made.lab.play("routes").status == 0
-    assert made.lab.play("check").status == 0
-    result = made.lab.play("verify")
+    assert made.lab.play("playbooks/routes.yml").status == 0
+    assert made.lab.play("playbooks/check.yml").status == 0
+    result = made.lab.play("playbooks/verify.yml")
     assert result.status == 0, result.output
 
 
@@ -69,17 +69,17 @@ def test_no_test_session_arrives_that_the_target_did_not_read(made: Made) -> Non
     rule = f"ip saddr {network} tcp dport {port} drop"
     made.lab.ssh(target, f"nft 'table inet broken {{ chain c {{ type filter hook input priority 0; {rule}; }}; }}'")
     try:
-        result = made.lab.play("verify", "-e", "mirror_check_sessions=20")
+        result = made.lab.play("playbooks/verify.yml", "-e", "mirror_check_sessions=20")
     finally:
         made.lab.ssh(target, "nft delete table inet broken")
     assert result.status != 0
     assert 'FAILED at "intercept: answers captured"' in result.output, result.output
-    assert made.lab.play("verify").status == 0
+    assert made.lab.play("playbooks/verify.yml").status == 0
 
 
 def test_all_can_be_undone(made: Made) -> None:
     """The last of this lab: routes, rules and daemons go, and the hosts are as they were."""
-    result = made.lab.play("remove")
+    result = made.lab.play("playbooks/remove.yml")
     assert result.status == 0, result.output
     for target in made.topology.names["target"]:
         for network in made.topology.client_networks.values():
@@ -91,5 +91,5 @@ def test_all_can_be_undone(made: Made) -> None:
         )
     for name in {*made.topology.names["online"], *made.topology.names["assistant"]}:
         assert made.lab.ssh(name, "ls -d /opt/copytool* /etc/copytool 2>/dev/null || true") == ""
-    again = made.lab.play("remove")
+    again = made.lab.play("playbooks/remove.yml")
     assert (again.status, again.changed) == (0, 0), again.output

@@ -42,7 +42,7 @@ class Topology:
 
     @property
     def bystanders(self) -> list[str]:
-        """The hosts that nothing of the mirrored sessions may reach from others; one that answers are sent to is none."""
+        """The hosts that nothing of mirrored sessions may reach from others; one that answers are sent to is none."""
         return [
             name
             for kind in ("online", "client")
