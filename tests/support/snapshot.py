@@ -34,6 +34,7 @@ LEFT_OUT = {
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-": "the tools' copy of the last state",
     r"/etc/ld\.so\.cache": "a cache; its order is not stable",
     r"/etc/rc\d\.d": "systemctl keeps these links of SysV init; the lab's disabled Prometheus was disabled without it",
+    r"/etc/firewalld/zones": "firewalld writes a zone's file with its first change, and keeps it; its rules count as such",
     r"/root/\.(ansible|cache|lesshst|bash_history)": "Ansible's own, where its modules run",
     r"/var/lib/(lastlog|private/systemd)": "logins",
     r".*/__pycache__": "what Python keeps of sources that it read; their directories' times do not count either",
@@ -92,7 +93,8 @@ def units() -> dict[str, str]:
     found = {}
     for line in output("systemctl", "list-unit-files", "--no-legend", "--plain"):
         name, state = line.split()[:2]
-        found[f"unit file {name}"] = state
+        if not name.startswith("session-"):
+            found[f"unit file {name}"] = state
     for line in output("systemctl", "list-units", "--all", "--no-legend", "--plain", "--type=service,timer,socket"):
         name, _, active, sub = line.split()[:4]
         if active in ("active", "activating", "failed") and not re.match(r"(session-|user-|user@|run-|ssh@)", name):
