@@ -34,7 +34,7 @@ LEFT_OUT = {
     r"/etc/(passwd|group|shadow|gshadow|subuid|subgid)-": "the tools' copy of the last state",
     r"/etc/ld\.so\.cache": "a cache; its order is not stable",
     r"/etc/rc\d\.d": "systemctl keeps these links of SysV init; the lab's disabled Prometheus was disabled without it",
-    r"/etc/firewalld/zones": "firewalld writes a zone's file with its first change, and keeps it; its rules count as such",
+    r"/etc/firewalld/zones": "firewalld keeps the file that it writes of a zone; the rules themselves count",
     r"/root/\.(ansible|cache|lesshst|bash_history)": "Ansible's own, where its modules run",
     r"/var/lib/(lastlog|private/systemd)": "logins",
     r".*/__pycache__": "what Python keeps of sources that it read; their directories' times do not count either",
