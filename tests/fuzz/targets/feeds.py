@@ -79,7 +79,7 @@ class _Feed:
         assert all(map(is_plain, [end.closed_because, end.peer_version, *end.services])), "it forges lines of a log"
         assert len(end.services) <= 16 and not (end.closed_because and end.established)
         end.handle_timer(end.next_timer())
-        return end.established, min(packets, 3), lost > 0, end.closed_because[:40]
+        return end.established, min(packets, 3), lost > 0, end.closed_because[:26]
 
     def finish(self) -> None:
         """Everything adds up when all is shut down."""
@@ -123,7 +123,12 @@ class _Forward:
         assert is_plain(end.closed_because) and is_plain(end.peer_version), "text that forges lines of a log"
         assert not end.closed_because or not end.established
         end.handle_timer(end.next_timer())
-        return end.established, min(asked, 3), end.forwarded > 0, end.closed_because[:40]
+        return (
+            end.established,
+            min(asked, 3),
+            end.forwarded > 0,
+            end.closed_because[: 26 if "protocol" in end.closed_because else 7],
+        )
 
     def finish(self) -> None:
         """Nothing is left of it."""
