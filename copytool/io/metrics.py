@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from ..link.frames import plain
 from ..mirror.histogram import BOUNDS_S
 
-__all__ = ["StatusCollector", "copy_metrics", "intercept_metrics"]
+__all__ = ["StatusCollector", "copy_metrics", "forward_metrics", "intercept_metrics"]
 
 _log = logging.getLogger(__name__)
 
