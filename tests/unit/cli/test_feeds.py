@@ -16,6 +16,7 @@ from copytool.cli.status import format_status
 from copytool.cli.watch import format_view
 from copytool.errors import ConfigError
 from copytool.io.control import default_control_socket
+from copytool.io.metrics import StatusCollector
 from copytool.io.settings import Feed, TlsFiles
 
 from .test_watch import copy_status, rows
@@ -252,6 +253,20 @@ def test_watching_forward() -> None:
     assert shown["captured packets"] == ["1,500", "6,000"]
     first = rows(format_view(forward_status(4), forward_status(4), 0.0))
     assert first["forwarded packets"] == ["-", "4,800"]
+
+
+def test_forwards_metrics() -> None:
+    """Each figure of its status, and those that all daemons have."""
+    collector = StatusCollector(lambda: {"forward": forward_status(2)})
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value for one in collector.collect() for sample in one.samples
+    }
+    assert samples["copytool_up", "forward"] == 1
+    assert samples["copytool_captured_packets_total", "forward"] == 3_000
+    assert samples["copytool_forwarded_packets_total",] == 2_400
+    assert samples["copytool_not_forwarded_packets_total", "no_link"] == 14
+    assert samples["copytool_not_forwarded_packets_total", "slow_link"] == 0
+    assert (samples["copytool_forward_waiting_bytes",], samples["copytool_forward_link_up",]) == (12_345, 1)
 
 
 def feed_lines(feed: dict[str, Any]) -> list[str]:

@@ -251,6 +251,16 @@ def test_any_bytes_count_as_life() -> None:
     assert not link.copy.closed_because and len(link.acks) == 10
 
 
+def test_a_host_that_takes_what_waits_is_alive() -> None:
+    """Its daemon may come to a ping that is behind that only later; before the welcome nothing of the kind counts."""
+    link = Link().established()
+    link.copy.note_progress(link.now + 5)
+    assert link.copy.silent_for(link.now + 6) == 1
+    greeting = CopyEnd(SHARE, "1", 0.0)
+    greeting.note_progress(5.0)
+    assert greeting.silent_for(6.0) == 6
+
+
 def test_ping_only_when_silent() -> None:
     """copy pings after PING_INTERVAL_S without sending, not before."""
     link = Link().established()
