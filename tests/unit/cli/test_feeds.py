@@ -264,8 +264,8 @@ def test_forwards_metrics() -> None:
     assert samples["copytool_up", "forward"] == 1
     assert samples["copytool_captured_packets_total", "forward"] == 3_000
     assert samples["copytool_forwarded_packets_total",] == 2_400
-    assert samples["copytool_not_forwarded_packets_total", "no_link"] == 14
-    assert samples["copytool_not_forwarded_packets_total", "slow_link"] == 0
+    assert samples["copytool_unforwarded_packets_total", "no_link"] == 14
+    assert samples["copytool_unforwarded_packets_total", "slow_link"] == 0
     assert (samples["copytool_forward_waiting_bytes",], samples["copytool_forward_link_up",]) == (12_345, 1)
 
 
