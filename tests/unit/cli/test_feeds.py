@@ -55,7 +55,7 @@ def copy_feed(*words: str) -> Feed:
         ("--feed span -i ens19", Feed("span")),
         ("--feed span -i ens19,ens20 --workers 2", Feed("span")),
         ("--feed tunnel", Feed("tunnel")),
-        ("--feed tunnel -i ens19 --vxlan-port 8472", Feed("tunnel", 8472)),
+        ("--feed tunnel --vxlan-port 8472", Feed("tunnel", 8472)),
         ("--feed forward", Feed("forward")),
         ("--feed forward --feed-listen [::1]:5", Feed("forward", listen=("::1", 5))),
     ],
@@ -129,6 +129,7 @@ def test_all_of_forwards_settings(tmp_path: Path) -> None:
         ([*PLAIN, "--feed", "span"], "--feed span needs -i (--interface)"),
         ([*PLAIN, "--feed", "span", "-i", "any"], "--feed span needs -i (--interface)"),
         ([*PLAIN, "--feed", "forward", "-i", "ens18"], "-i (--interface) says nothing with --feed forward"),
+        ([*PLAIN, "--feed", "tunnel", "-i", "ens18"], "-i (--interface) says nothing with --feed tunnel; leave it out"),
         ([*PLAIN, "--feed", "tunnel", "--workers", "2"], "--workers 2: with --feed tunnel there can be only one"),
         ([*PLAIN, "--feed", "forward", "--workers", "3"], "--workers 3: with --feed forward there can be only one"),
         ([*PLAIN, "--feed", "forward", "--forwarders", "a"], "--forwarders goes by certificates"),
@@ -266,7 +267,10 @@ def test_forwards_metrics() -> None:
     assert samples["copytool_forwarded_packets_total",] == 2_400
     assert samples["copytool_unforwarded_packets_total", "no_link"] == 14
     assert samples["copytool_unforwarded_packets_total", "slow_link"] == 0
-    assert (samples["copytool_forward_waiting_bytes",], samples["copytool_forward_link_up",]) == (12_345, 1)
+    assert (
+        samples["copytool_forward_waiting_bytes",],
+        samples["copytool_forward_link_up", "192.168.50.102:36525"],
+    ) == (12_345, 1)
 
 
 def feed_lines(feed: dict[str, Any]) -> list[str]:
