@@ -151,11 +151,12 @@ def test_a_copy_that_is_started_again(network: Network) -> None:
     start_fed_mirror(network, "--feed forward")
     start_forward(network)
     network.drive("--sessions", 20)
+    network.wait_for_sessions("target", 20)
     network.copy_host.latest.kill()
     wait_until(lambda: network.online.status()["link"][0]["state"] != "established", "the link is lost")
     assert network.drive("--sessions", 20)["errors"] == []
     wait_until(lambda: network.online.status()["forwarded"]["dropped"]["no_link"] > 60, "packets are counted")
-    network.wait_for_sessions("target", 20)
+    assert len(network.sessions_of("target")) == 20
     network.copy_host.start(*network.copy_host.copytool(f"{FED_COPY} --feed forward"))
     network.wait_for_link()
     wait_for_forward(network)
