@@ -22,6 +22,11 @@ options:
     description: Directory with the lab's ssh_config and keys. A lab that belongs to another one is refused.
     type: path
     required: true
+  hosts:
+    description: Names of the hosts. Those that run already need nothing more.
+    type: list
+    elements: str
+    default: []
   free_space_mb:
     description: Free space that is needed in each of the first two while nothing is made there.
     type: int
@@ -43,10 +48,13 @@ EXAMPLES = r"""
     state_dir: /var/lib/copytool-lab
     cache_dir: /var/cache/copytool-lab
     user_dir: /home/me/copytool/.lab
+    hosts: [online, target]
 """
 
 RETURN = r""" # """
 
+import ctypes
+import os
 import platform
 import shutil
 import subprocess
@@ -55,8 +63,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.lab_owner import OwnerError, require_own
+from ansible.module_utils.lab_processes import find, has_tag
 
 _MIB = 1 << 20
+_INOTIFY_PER_HOST = 6
+"""Of root's: systemd has five, logind one. Without them systemd in a host never ends its boot, and says nothing."""
 _OVERLAY_TRIAL = """\
 cd "$1" && mkdir lower upper work root || exit
 mount -t overlay trial -o lowerdir=lower,upperdir=upper,workdir=work root
@@ -110,6 +121,31 @@ def require_space(directory: Path, needed_mb: int) -> None:
         )
 
 
+def require_inotify(hosts: int) -> None:
+    """Refuse machines where hosts that are to boot would not find enough inotify instances."""
+    needed = hosts * _INOTIFY_PER_HOST
+    free = free_inotify_instances(needed)
+    if free < needed:
+        raise UnfitError(
+            f"The {hosts} hosts that are to boot need {needed} inotify instances and root can have only {free} more: "
+            f"end what holds so many, such as other labs or containers, or have the kernel give root more, with "
+            f"'sysctl fs.inotify.max_user_instances=512'."
+        )
+
+
+def free_inotify_instances(wanted: int) -> int:
+    """How many of the wanted inotify instances this user can still have."""
+    libc = ctypes.CDLL(None)
+    held: list[int] = []
+    try:
+        while len(held) < wanted and (number := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+            held.append(number)
+    finally:
+        for number in held:
+            os.close(number)
+    return len(held)
+
+
 def has_rootfs(cache_dir: Path) -> bool:
     """Tell whether a root file system is complete."""
     return any(path.suffix != ".partial" for path in cache_dir.glob("rootfs-*"))
@@ -133,6 +169,7 @@ def main() -> None:
             "state_dir": {"type": "path", "required": True},
             "cache_dir": {"type": "path", "required": True},
             "user_dir": {"type": "path", "required": True},
+            "hosts": {"type": "list", "elements": "str", "default": []},
             "free_space_mb": {"type": "int", "default": 2048},
         },
         supports_check_mode=True,
@@ -143,6 +180,7 @@ def main() -> None:
         require_namespaces()
         require_own(state_dir, Path(module.params["user_dir"]))
         require_overlay(state_dir)
+        require_inotify(sum(not find(has_tag(str(state_dir / "hosts" / name))) for name in module.params["hosts"]))
         if not has_rootfs(cache_dir):
             require_space(cache_dir, module.params["free_space_mb"])
         if not (state_dir / "hosts").exists():
