@@ -88,6 +88,14 @@ def sysctls() -> dict[str, str]:
     return {name: value for name, value in pairs if not random.search(name)}
 
 
+def tc_filters() -> list[str]:
+    """The filters of each interface's hooks, which `tc` shows one by one only."""
+    hooks = ((name, hook) for name in os.listdir("/sys/class/net") for hook in ("ingress", "egress"))
+    return [
+        f"{name} {hook} {line}" for name, hook in hooks for line in output("tc", "filter", "show", "dev", name, hook)
+    ]
+
+
 def units() -> dict[str, str]:
     """Unit files with whether they are enabled; units that are active or have failed."""
     found = {}
@@ -112,6 +120,8 @@ def snapshot() -> dict[str, dict[str, str]]:
             [f"{f} {line}" for f in ("-4", "-6") for line in output("ip", f, "route", "show", "table", "all")]
         ),
         "rule": without_counters([f"{f} {line}" for f in ("-4", "-6") for line in output("ip", f, "rule", "show")]),
+        "interface": output("ip", "-oneline", "link", "show"),
+        "queueing": [*output("tc", "qdisc", "show"), *tc_filters()],
         "firewall": [
             f"{number:04} {line}" for number, line in enumerate(output("nft", "--stateless", "list", "ruleset"))
         ],
