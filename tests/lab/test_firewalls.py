@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.snapshot import differences
 from support.topology import REPOSITORY
 
 from . import repository
 from .conftest import Lab, removed_afterwards
-from .test_rollback import snapshots
+from .states import assert_unchanged, changes, states
 
 pytestmark = pytest.mark.lab
 
 INVENTORY = REPOSITORY / "inventory" / "lab"
 ASSISTANT, TARGET, MIRRORED = "192.168.50.102", "192.168.50.101", "192.168.60.7"
+GUARDED = ("assistant", "target")
 OPEN = ("-e", "copytool_firewall_mode=open")
 RULES = """\
 #!/usr/sbin/nft -f
@@ -102,7 +101,7 @@ def play(lab: Lab, *options: str) -> str:
 
 def open_and_close(lab: Lab, ways: list[Way]) -> None:
     """Both ways are shut, are opened, stay open, and are shut again; nothing is left."""
-    before = snapshots(lab)
+    before = states(lab, GUARDED)
     assert opened(ways) == [False, False]
     announced = play(lab, *OPEN, "--check", "--diff")
     assert opened(ways) == [False, False]
@@ -110,13 +109,10 @@ def open_and_close(lab: Lab, ways: list[Way]) -> None:
     assert play(lab, *OPEN).count("changed=1") == 2
     assert opened(ways) == [True, True]
     assert play(lab, *OPEN).count("changed=0") == 2
-    yield_state = {host: differences(before[host], own) for host, own in snapshots(lab).items()}
-    assert yield_state["assistant"] and yield_state["target"]
+    assert all(changes(lab, before).values())
     play(lab)
     assert opened(ways) == [False, False]
-    left = {host: differences(before[host], own) for host, own in snapshots(lab).items()}
-    print(json.dumps(left, indent=1))
-    assert not any(left.values())
+    assert_unchanged(lab, before)
 
 
 def test_nothing_is_opened_where_nothing_is_in_the_way(guarded: Lab, ways: list[Way]) -> None:
@@ -126,7 +122,7 @@ def test_nothing_is_opened_where_nothing_is_in_the_way(guarded: Lab, ways: list[
 
 def test_nftables(guarded: Lab, ways: list[Way]) -> None:
     """Two tables are in the way; the admin's file is loaded anew, and the host started anew."""
-    for host in ("assistant", "target"):
+    for host in GUARDED:
         guarded.ssh(host, f"cat > /etc/nftables.conf <<'X'\n{RULES}X\nsystemctl enable --now nftables 2>/dev/null")
         guarded.ssh(host, "systemctl restart nftables")
     report = guarded.play("playbooks/preflight.yml")
@@ -136,7 +132,7 @@ def test_nftables(guarded: Lab, ways: list[Way]) -> None:
     open_and_close(guarded, ways)
     play(guarded, *OPEN)
     for command in ("systemctl restart nftables", "systemctl reload nftables"):
-        for host in ("assistant", "target"):
+        for host in GUARDED:
             guarded.ssh(host, command)
         assert opened(ways) == [True, True], command
     guarded.ssh("target", "nft flush ruleset; nft -f /etc/nftables.conf")
@@ -144,29 +140,29 @@ def test_nftables(guarded: Lab, ways: list[Way]) -> None:
     assert play(guarded, *OPEN).count("changed=1") == 1
     assert opened(ways) == [True, True]
     play(guarded)
-    for host in ("assistant", "target"):
+    for host in GUARDED:
         guarded.ssh(host, "systemctl disable --now nftables 2>/dev/null; nft flush ruleset")
 
 
 def test_ufw(guarded: Lab, ways: list[Way]) -> None:
-    for host in ("assistant", "target"):
+    for host in GUARDED:
         repository.provide(guarded, host, "ufw", "iptables")
         guarded.ssh(host, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends ufw iptables")
         guarded.ssh(host, "ufw allow 22/tcp && ufw --force enable && ufw status")
     report = guarded.play("playbooks/preflight.yml")
     assert "(ufw)" in report.output, report.output
     open_and_close(guarded, ways)
-    for host in ("assistant", "target"):
+    for host in GUARDED:
         guarded.ssh(host, "ufw --force disable && nft flush ruleset")
 
 
 def test_firewalld(guarded: Lab, ways: list[Way]) -> None:
-    for host in ("assistant", "target"):
+    for host in GUARDED:
         repository.provide(guarded, host, "firewalld")
         guarded.ssh(host, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends firewalld")
         guarded.ssh(host, "systemctl start firewalld && firewall-cmd --state")
     report = guarded.play("playbooks/preflight.yml")
     assert "(firewalld)" in report.output, report.output
     open_and_close(guarded, ways)
-    for host in ("assistant", "target"):
+    for host in GUARDED:
         guarded.ssh(host, "systemctl disable --now firewalld 2>/dev/null; nft flush ruleset")

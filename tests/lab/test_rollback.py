@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from support.snapshot import differences
 from support.topology import REPOSITORY
 
 from . import repository
 from .conftest import Lab, removed_afterwards
+from .states import assert_unchanged, changes, states
 
 pytestmark = pytest.mark.lab
 
 INVENTORY = REPOSITORY / "inventory" / "lab"
 HOSTS = ("online", "target", "assistant", "client")
-SNAPSHOT = REPOSITORY / "tests" / "support" / "snapshot.py"
 PURGE = "export DEBIAN_FRONTEND=noninteractive; apt-get -qq purge --autoremove -y"
-
-
-def snapshots(lab: Lab) -> dict[str, Any]:
-    """The state of all hosts."""
-    found = {}
-    for host in HOSTS:
-        command = ["ssh", "-F", str(lab.user_dir / "ssh_config"), host, "python3 -"]
-        done = subprocess.run(command, stdin=SNAPSHOT.open(), stdout=subprocess.PIPE, check=True)
-        found[host] = json.loads(done.stdout)
-    return found
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Hosts as people have them: one lacks libpcap, one Prometheus, and one forwards, which nobody uses."""
     with removed_afterwards(Lab(tmp_path_factory.mktemp("rollback"), INVENTORY)) as lab:
+        lab.extra["copytool_flavour"] = "pure"
         lab.make()
         lab.ssh("online", f"{PURGE} libpcap0.8 tcpdump")
         gone = "userdel prometheus; rm -rf /var/lib/prometheus"
@@ -47,11 +34,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def test_what_site_yml_does_is_undone(plain: Lab) -> None:
     """Also packages that were missing, and settings that were others. Undone again, nothing changes."""
-    before = snapshots(plain)
+    before = states(plain, HOSTS)
     result = plain.site("-e", "mirror_check_sessions=20")
     assert result.status == 0, result.output
     assert "All 20 sessions with" in result.output
-    changed = {host: differences(before[host], own) for host, own in snapshots(plain).items()}
+    changed = changes(plain, before)
     assert any("gone package" in line or "added package libpcap0.8" in line for line in changed["online"])
     assert any("added package prometheus " in line for line in changed["assistant"])
     assert any("net.ipv4.ip_forward" in line for line in changed["assistant"])
@@ -62,9 +49,7 @@ def test_what_site_yml_does_is_undone(plain: Lab) -> None:
 
     result = plain.play("playbooks/remove.yml")
     assert result.status == 0, result.output
-    left = {host: differences(before[host], own) for host, own in snapshots(plain).items()}
-    print(json.dumps(left, indent=1))
-    assert left == {host: [] for host in HOSTS}
+    assert_unchanged(plain, before)
 
     result = plain.play("playbooks/remove.yml")
     assert (result.status, result.changed) == (0, 0), result.output
