@@ -30,16 +30,6 @@ TLS = ["--tls-cert", "/a.pem", "--tls-ca", "/ca.pem"]
 FORWARD = ["forward", "-x", "1025", "-s", "192.168.50.102", "--plain"]
 
 
-@pytest.fixture(autouse=True)
-def no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake that is not found must not start a daemon on this machine."""
-
-    def refuse() -> None:
-        raise AssertionError("a daemon would have been started")
-
-    monkeypatch.setattr("copytool.io.loop.EventLoop", refuse)
-
-
 def copy_feed(*words: str) -> Feed:
     return copy_settings(parse_arguments([*PLAIN, *words])[1]).feed
 
