@@ -5,15 +5,15 @@ A further topology is one more inventory in TOPOLOGIES.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from support.topology import REPOSITORY, Topology, read_topology
 
 from .conftest import Lab, removed_afterwards
+from .states import assert_unchanged, states
 
 pytestmark = pytest.mark.lab
 
@@ -22,10 +22,11 @@ SESSIONS = "mirror_check_sessions=500"
 
 
 class Made(NamedTuple):
-    """A lab that site.yml has made, and what its inventory says."""
+    """A lab that site.yml has set up, what its inventory says, and what its hosts were like before."""
 
     lab: Lab
     topology: Topology
+    before: dict[str, Any]
 
 
 @pytest.fixture(scope="module", params=TOPOLOGIES)
@@ -33,11 +34,14 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """The lab of an inventory, under another name than people's own."""
     inventory: Path = REPOSITORY / "inventory" / request.param
     with removed_afterwards(Lab(tmp_path_factory.mktemp(request.param), inventory)) as lab:
+        lab.make()
+        topology = read_topology(inventory, lab.user_dir / "ssh_config")
+        before = states(lab, topology.addresses)
         result = lab.site("-e", SESSIONS)
         assert result.status == 0, result.output
         assert "All 500 sessions with" in result.output
         assert "reached the target byte for byte" in result.output
-        yield Made(lab, read_topology(inventory, lab.user_dir / "ssh_config"))
+        yield Made(lab, topology, before)
 
 
 def test_a_second_run_changes_nothing_and_is_exact_again(made: Made) -> None:
@@ -81,15 +85,6 @@ def test_all_can_be_undone(made: Made) -> None:
     """The last of this lab: routes, rules and daemons go, and the hosts are as they were."""
     result = made.lab.play("playbooks/remove.yml")
     assert result.status == 0, result.output
-    for target in made.topology.names["target"]:
-        for network in made.topology.client_networks.values():
-            assert json.loads(made.lab.ssh(target, f"ip -json route show {network}") or "[]") == []
-        assert "mirror_route" not in made.lab.ssh(target, "nft list tables")
-        assert (
-            made.lab.ssh(target, "ls /etc/systemd/system /etc/*.nft 2>/dev/null | grep -c 'mirror-route' || true")
-            == "0\n"
-        )
-    for name in {*made.topology.names["online"], *made.topology.names["assistant"]}:
-        assert made.lab.ssh(name, "ls -d /opt/copytool* /etc/copytool 2>/dev/null || true") == ""
+    assert_unchanged(made.lab, made.before)
     again = made.lab.play("playbooks/remove.yml")
     assert (again.status, again.changed) == (0, 0), again.output
