@@ -22,10 +22,10 @@ all:
 OTHERS = {"assistant", "target"}
 
 
-def hosts_of(names: tuple[str, ...], inventory: Path) -> dict[str, list[set[str]]]:
+def hosts_of(names: tuple[str, ...], inventory: Path, *options: str) -> dict[str, list[set[str]]]:
     """The hosts of each play of playbooks, as Ansible lists them."""
     program = Path(sys.executable).with_name("ansible-playbook")
-    words = [program, *(f"playbooks/{name}.yml" for name in names), "-i", inventory, "--list-hosts"]
+    words = [program, *(f"playbooks/{name}.yml" for name in names), "-i", inventory, "--list-hosts", *options]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=True)
     listed = re.split(r"^playbook: playbooks/(\w+)\.yml$", done.stdout, flags=re.MULTILINE)[1:]
     return {
@@ -49,3 +49,19 @@ def test_plays_for_copy(tmp_path: Path, copy: str, runs_copy: str) -> None:
     checks = [play for play in plays["check"] if play in ({runs_copy}, OTHERS)]
     assert checks == [{runs_copy}, OTHERS, {runs_copy}, OTHERS]
     assert plays["verify"][:3] == [both, {"client"}, both]
+
+
+def test_teardown_undoes_what_is_not_destroyed(tmp_path: Path) -> None:
+    """Also on hosts of a lab, if that is asked for; remove.yml undoes on all hosts."""
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(INVENTORY.format(copy="{}"))
+    with_lab = tmp_path / "lab.yml"
+    with_lab.write_text(f"{inventory.read_text()}    lab_hosts: {{hosts: {{online: , assistant: , client: }}}}\n")
+    plays = ("remove", "teardown")
+    undone = hosts_of(plays, inventory)
+    assert {"online"} in undone["remove"]
+    assert undone["teardown"] == [*undone["remove"], {"localhost"}]
+    in_lab = hosts_of(plays, with_lab)
+    assert in_lab["remove"] == undone["remove"]
+    assert in_lab["teardown"] == [*(play & {"target"} for play in undone["remove"]), {"localhost"}]
+    assert hosts_of(plays, with_lab, "-e", "teardown_roles=true") == undone
