@@ -34,8 +34,9 @@ ACCEPTED = "safety_accept has it"
 VARIABLES = (
     "ansible_host", "lab_address", "copytool_copy_map", "copytool_copy_intercept", "copytool_copy_client_network",
     "copytool_copy_options", "mirror_route_assistants", "mirror_route_assistant_address",
-    "mirror_route_client_network", "copytool_intercept_bind", "copytool_intercept_port", "copytool_tls_addresses",
-    "copytool_exporter_listen", "echo_server_port", "monitoring_listen", "copytool_firewall_mode", "safety_accept",
+    "mirror_route_client_network", "mirror_route_end", "copytool_intercept_bind", "copytool_intercept_port",
+    "copytool_tls_addresses", "copytool_exporter_listen", "echo_server_port", "monitoring_listen",
+    "copytool_firewall_mode", "safety_accept",
 )  # fmt: skip
 
 

@@ -20,9 +20,9 @@ _TRANSLATES = ("masquerade", "snat", "dnat", "redirect")
 
 
 def judge_assistants(hosts: Hosts) -> Iterator[Finding]:
-    """All assistants that answered."""
+    """All assistants that answered, but for targets where answers end: these may forward."""
     for host in having(hosts, "assistant"):
-        if host.seen is not None:
+        if host.seen is not None and not host.ends_here:
             yield forwarding(host, hosts)
 
 

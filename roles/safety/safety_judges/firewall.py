@@ -13,10 +13,13 @@ from .finding import Finding, failed, ok, warning
 from .inventory import Host
 from .network import Hosts, having
 
-__all__ = ["COMMENT", "Need", "blocked", "judge_firewalls", "needs"]
+__all__ = ["COMMENT", "GUARD", "Need", "blocked", "judge_firewalls", "needs"]
 
 COMMENT = "copytool mirror"
 """Of the rules that the role firewall adds."""
+
+GUARD = "mirror_route"
+"""The table of the role mirror_route, which lets no answer leave a target where answers end."""
 
 _ANY_PORT = 40000
 
@@ -80,9 +83,13 @@ def blocked(host: Host, need: Need) -> list[Any]:
 
 
 def without_ours(ruleset: dict[str, Any]) -> dict[str, Any]:
-    """The rules but for those that the role firewall added."""
-    entries = ruleset.get("nftables", [])
-    return {"nftables": [entry for entry in entries if entry.get("rule", {}).get("comment") != COMMENT]}
+    """The rules but for those that the roles copytool_firewall and mirror_route added."""
+    return {"nftables": [entry for entry in ruleset.get("nftables", []) if not any(map(is_ours, entry.values()))]}
+
+
+def is_ours(item: dict[str, Any]) -> bool:
+    """Whether a rule is one that lets pass, or anything is in the table of the guard."""
+    return item.get("comment") == COMMENT or item.get("table", item.get("name")) == GUARD
 
 
 def judge_firewalls(hosts: Hosts, opened: dict[str, bool]) -> Iterator[Finding]:

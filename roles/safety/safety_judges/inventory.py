@@ -40,7 +40,7 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route that a target is to get."""
+    """A route that a target is to get; gateway is empty where answers end on the target itself."""
 
     network: Network
     gateway: str
@@ -60,6 +60,7 @@ class Host:
     client_networks: list[Network] = field(default_factory=list)
     upstreams: list[Network] = field(default_factory=list)
     routes: list[Route] = field(default_factory=list)
+    ends_here: bool = False
     bind: str = ""
     port: int = LINK_PORT
     service_ports: list[int] = field(default_factory=list)
@@ -158,6 +159,8 @@ def _read_copy(host: Host, variables: Mapping[str, Any]) -> None:
 def _read_target(host: Host, variables: Mapping[str, Any]) -> None:
     if "target" not in host.roles:
         return
+    usual = "here" if "assistant" in host.roles else "assistant"
+    host.ends_here = (variables.get("mirror_route_end") or usual) == "here"
     assistants = variables.get("mirror_route_assistants") or [
         {
             "address": variables.get("mirror_route_assistant_address") or "",
@@ -165,10 +168,10 @@ def _read_target(host: Host, variables: Mapping[str, Any]) -> None:
         }
     ]
     host.routes = [
-        Route(network, str(assistant["address"]))
+        Route(network, "" if host.ends_here else str(assistant["address"]))
         for assistant in assistants
         for network in networks_of(assistant["client_network"])
-        if assistant["address"]
+        if host.ends_here or assistant["address"]
     ]
 
 

@@ -71,9 +71,10 @@ def is_ours(host: Host, route: dict[str, Any], routed: Network) -> bool:
     """Whether it is a route of mirror_route: as planned, or of its unit that is there already."""
     if "target" not in host.roles:
         return False
-    if any(planned.network == routed and planned.gateway == route.get("gateway") for planned in host.routes):
+    planned = [one for one in host.routes if one.network == routed]
+    if any(one.gateway and one.gateway == route.get("gateway") for one in planned):
         return True
-    return bool((host.seen or {}).get("route_unit")) and any(planned.network == routed for planned in host.routes)
+    return bool(planned and (host.seen or {}).get("route_unit"))
 
 
 def routes(host: Host, hosts: Hosts) -> Iterator[Finding]:

@@ -293,6 +293,41 @@ def test_what_is_set_up_is_not_in_its_own_way() -> None:
     assert {finding.state for finding in site.judge()} == {"ok"}
 
 
+def own_assistant() -> Site:
+    """A target that is its own assistant, so that answers end there."""
+    site = Site()
+    site.groups["assistant_hosts"] = ["target"]
+    site.groups["all"].remove("assistant")
+    site.variables["online"]["copytool_copy_intercept"] = ["10.0.0.2"]
+    del site.variables["target"]["mirror_route_assistant_address"]
+    site.route("target", dst="192.168.60.0/24", dev="lo")
+    return site
+
+
+@pytest.mark.parametrize(("table", "wrong"), [("mirror_route", set()), ("filter", {"firewall"})])
+def test_a_target_where_answers_end(table: str, wrong: set[str]) -> None:
+    """The route to the loopback and the guard are its own, and it may forward."""
+    site = own_assistant()
+    site.seen["target"]["route_unit"] = True
+    drops = {"match": {"op": "!=", "left": {"meta": {"key": "oifname"}}, "right": "lo"}}
+    firewall = nft(drops, {"drop": None}, hook="postrouting")
+    for entry in firewall["nft"]["nftables"]:
+        next(iter(entry.values()))["table"] = table
+    site.seen["target"] |= {
+        "firewall": firewall,
+        "addresses": [*site.seen["target"]["addresses"], GUEST[1]],
+        **FORWARDS,
+    }
+    assert {finding.check for finding in site.judge() if finding.state != "ok"} == wrong
+
+
+def test_a_route_to_the_loopback_that_is_somebody_elses() -> None:
+    findings = [finding for finding in own_assistant().judge() if finding.state != "ok"]
+    assert [(finding.host, finding.check, finding.state) for finding in findings] == [
+        ("target", "client network", "failed")
+    ]
+
+
 @pytest.mark.parametrize(
     ("intercept", "mapped", "clash"),
     [
