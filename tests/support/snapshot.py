@@ -128,7 +128,10 @@ def snapshot() -> dict[str, dict[str, str]]:
         "listener": sorted({" ".join(line.split()[3:4]) for line in output("ss", "-Hltn")}),
         "package": packages,
         "chosen package": marked,
-        "runtime directory": sorted(f"/run/{name}" for name in os.listdir("/run") if not re.search(r"lock|pid$", name)),
+        # Locks; adduser's is in a directory of its own.
+        "runtime directory": [
+            f"/run/{name}" for name in os.listdir("/run") if not re.search(r"lock|pid$|^adduser$", name)
+        ],
     }
     found = {kind: dict.fromkeys(lines, "") for kind, lines in lists.items()}
     found["user"] = {one.pw_name: f"{one.pw_uid}:{one.pw_gid} {one.pw_dir} {one.pw_shell}" for one in pwd.getpwall()}
