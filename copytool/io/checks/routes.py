@@ -45,7 +45,8 @@ def check_way_back(network: Network, first: bytes, count: int, assistants: list[
     """
     subject = str(network)
     here = ends_here(assistants)
-    fix = f"{_command(network, assistants, here)}; playbooks/routes.yml makes it last"
+    gateways = [text for text in assistants if ip_address(text).version == network.version]
+    fix = f"{_command(network, gateways, here)}; playbooks/routes.yml makes it last"
     ways: list[WayBack] = []
     for number in dict.fromkeys((0, count - 1)):
         address = str(ip_address((int.from_bytes(first, "big") + number).to_bytes(len(first), "big")))
@@ -55,19 +56,18 @@ def check_way_back(network: Network, first: bytes, count: int, assistants: list[
             cause = "the target has no route for the client network"
             return failed("route", f"{address}: {error}", cause, fix, subject), None
     for way in ways:
-        problem = None if here and _is_right_here(way, network) else _problem(way, network, assistants)
+        problem = None if here and _is_right_here(way, network) else _problem(way, network, gateways)
         if problem is not None:
             judge, cause = problem
             return judge("route", _described(way), cause, fix, subject), way
     return ok("route", _described(ways[0]), subject, gateway=ways[0].gateway, interface=ways[0].interface), ways[0]
 
 
-def _command(network: Network, assistants: list[str], here: bool) -> str:
+def _command(network: Network, gateways: list[str], here: bool) -> str:
     """Return the command that makes the route right."""
     if here:
         kind = "-6 route replace local" if network.version == 6 else "route replace"
         return f"ip {kind} {network} dev {_LOOPBACK} mtu 1500"
-    gateways = [text for text in assistants if ip_address(text).version == network.version]
     return f"ip route replace {network} via {gateways[0] if gateways else 'ASSISTANT'}"
 
 
