@@ -266,9 +266,10 @@ def test_ping_only_when_silent() -> None:
     link = Link().established()
     assert link.copy.next_timer() == link.now + PING_INTERVAL_S
     link.copy.handle_timer(link.now + PING_INTERVAL_S - 0.01)
-    assert not link.copy.data_to_send()
+    assert not link.copy.data_to_send() and link.copy.waiting_bytes() == 0
     link.copy.handle_timer(link.now + PING_INTERVAL_S)
     assert link.copy.data_to_send() == encode_frame(frames.PING)
+    assert link.copy.waiting_bytes() == len(encode_frame(frames.PING))
 
 
 def test_pings_of_a_peer_that_does_not_read_pile_up_nothing() -> None:

@@ -86,3 +86,12 @@ def test_numbers_in_this_machines_byte_order() -> None:
     assert bytes(buffer[4:8]) == (0x01020304).to_bytes(4, sys.byteorder)
     assert octets.load_status(buffer, 4) == octets.native32(buffer, 4) == 0x01020304
     assert octets.native16(buffer, 4) == int.from_bytes(bytes(buffer[4:6]), sys.byteorder)
+
+
+@given(st.binary(max_size=20), st.integers(0, 0xFFFFFFFF), st.binary(min_size=4, max_size=60))
+def test_appending(before: bytes, number: int, source: bytes) -> None:
+    """Behind what is there; a part of another buffer, and a number in network byte order."""
+    buffer = bytearray(before)
+    octets.append32(buffer, number)
+    octets.append(buffer, memoryview(source), 1, len(source) - 1)
+    assert buffer == before + number.to_bytes(4, "big") + source[1:-1]
