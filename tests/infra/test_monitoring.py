@@ -19,8 +19,9 @@ from .test_services import listening, process_facts
 ROLE = REPOSITORY / "roles/monitoring"
 EXPORTER_PORT, PROMETHEUS_PORT = 9524, 9090
 ONLY_IF_SET = re.compile(r"copytool_(cpu|memory|bandwidth)_limit_|copytool_admitted_ratio")
-ONLY_IF_FED = re.compile(r"copytool_(forward|feed)")  # where copy is not on the online host
 """Budgets that the lab has none of, and what several workers do not have in common."""
+ONLY_IF_FED = re.compile(r"copytool_(forward|feed)")
+"""What there is only where copy is not on the online host."""
 QUIET_S = 60
 """What tests before these have done to the mirror stays in rates for a while."""
 
