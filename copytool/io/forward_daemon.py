@@ -31,7 +31,7 @@ from .sockdiag import SocketLookup
 from .sources import BLOCK_BYTES
 from .tls import TlsIdentity
 
-__all__ = ["ForwardDaemon", "rehearse_link"]
+__all__ = ["ForwardDaemon", "forward_end"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +40,6 @@ _FRAMES_AT_ONCE = 64
 _AT_ONCE_BYTES = 1 << 19  # keeps a link busy for longer than a rest
 _ROOM_REST_S = 0.001
 _STATISTICS_S = 2.0
-_REHEARSAL_S = 6.5  # longer than either end waits for a greeting
-_POLL_S = 0.02
 
 
 class ForwardDaemon:
@@ -79,7 +77,7 @@ class ForwardDaemon:
         loop.services += [self, self._link]
 
     def _make_end(self, now: float) -> ForwardEnd:
-        self._end = make_end(self._settings, now)
+        self._end = forward_end(self._settings, now)
         return self._end
 
     def _on_link_change(self) -> None:
@@ -198,48 +196,10 @@ class ForwardDaemon:
         }
 
 
-def make_end(settings: ForwardSettings, now: float) -> ForwardEnd:
+def forward_end(settings: ForwardSettings, now: float) -> ForwardEnd:
     """Return the end of a new connection to copy."""
     services = [format_service(service) for service in settings.services]
     return ForwardEnd(services, __version__, now, settings.buffer_bytes)
-
-
-def rehearse_link(settings: ForwardSettings) -> dict[str, Any]:
-    """Connect to copy for a moment; return the link as a status document has it."""
-    loop = EventLoop()
-    identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
-    link = LinkClient(
-        loop, settings.copy, "copy", partial(make_end, settings), lambda _bodies: None, loop.stop, identity
-    )
-    limit = _Limit(loop, link)
-    loop.services += [link, limit]
-    try:
-        loop.run()
-        return link.status()
-    finally:
-        link.close()
-        loop.close()
-
-
-class _Limit:
-    """Stops the loop when a link's first attempt is over, or takes too long."""
-
-    def __init__(self, loop: EventLoop, link: LinkClient) -> None:
-        self._loop = loop
-        self._link = link
-        self._look_at = loop.now()
-        self._deadline = loop.now() + _REHEARSAL_S
-
-    def next_timer(self) -> float:
-        """Return when handle_timer wants to be called."""
-        return self._look_at
-
-    def handle_timer(self, now: float) -> None:
-        """Look."""
-        self._look_at = now + _POLL_S
-        failed = self._link.state == "closed" and self._link.reason != "not tried yet"
-        if failed or now >= self._deadline:
-            self._loop.stop()
 
 
 def format_service(service: Service) -> str:

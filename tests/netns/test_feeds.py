@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.authority import TestAuthority
 
+from .checks import check
 from .exactness import assert_exact
 from .feeds import (
     FED_COPY,
@@ -249,3 +250,15 @@ def test_a_port_that_is_taken(network: Network) -> None:
     done = network.copy_host.run(*network.copy_host.copytool(f"{FED_COPY} --feed forward"), check=False)
     assert done.returncode == 3
     assert "cannot listen on 0.0.0.0:36525 (--feed-listen)" in done.stderr
+
+
+def test_check_before_forward_runs(network: Network) -> None:
+    """It connects to copy for a moment by itself, and says why that does not work, or that it does."""
+    copy_on_assistant(network)
+    network.watch.expect(checks=True)
+    without = check(network.online, FORWARD)
+    without.names("link", "copy does not run on that host", "--feed-listen")
+    start_fed_mirror(network, "--feed forward")
+    with_copy = check(network.online, FORWARD)
+    assert with_copy.one("link")["state"] == "ok"
+    assert with_copy.failed() == ["daemon"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..forward_daemon import rehearse_link
 from ..settings import ForwardSettings
 from .capabilities import check_capabilities
 from .certificates import check_certificate
@@ -12,6 +11,7 @@ from .daemon import Daemon, check_daemon, check_drops, find_daemon, judge_link
 from .icmp import check_clock
 from .network import arrival_interfaces, check_interfaces
 from .offloads import check_offloads
+from .rehearsal import rehearse_link
 from .result import Result, ok, run, warning
 from .traffic import check_traffic
 

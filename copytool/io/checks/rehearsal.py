@@ -1,4 +1,7 @@
-"""What copy would do, done for some seconds while it does not run: connect to the intercepts, and send a probe."""
+"""What copy would do, done for some seconds while it does not run: connect to the intercepts, and send a probe.
+
+And of forward the same without a probe, which it never sends.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from ... import __version__
 from ...errors import CopytoolError
 from ...link.connection import CopyEnd
 from ...link.share import Share
+from ..forward_daemon import forward_end
 from ..link_client import LinkClient
 from ..loop import EventLoop
 from ..neighbours import NeighbourKeeper
@@ -18,11 +22,11 @@ from ..nexthop import NextHopTable
 from ..output import PacketOutput
 from ..probe import Probe
 from ..probing import flows_for_probe, sender_for_probe
-from ..settings import CopySettings
+from ..settings import CopySettings, ForwardSettings
 from ..shares import split_settings
 from ..tls import TlsIdentity
 
-__all__ = ["Rehearsal", "rehearse"]
+__all__ = ["Rehearsal", "rehearse", "rehearse_link"]
 
 _LINK_S = 6.5  # longer than either end waits for a greeting
 _SETTLE_S = 1.5
@@ -119,8 +123,7 @@ class _Stage:
 
     def _begin(self, now: float) -> None:
         states = [link.state for link in self._links]
-        tried = all(link.state == "established" or link.reason != "not tried yet" for link in self._links)
-        if not tried and now < self._give_up_at:
+        if not all(map(_was_tried, self._links)) and now < self._give_up_at:
             return
         if self._next_hops.problems and now < self._settled_at:
             return
@@ -142,3 +145,45 @@ class _Stage:
             link.close()
         self._output.close()
         self._next_hops.close()
+
+
+def _was_tried(link: LinkClient) -> bool:
+    """Return whether a link is established, or has failed to be."""
+    return link.state == "established" or link.reason != "not tried yet"
+
+
+def rehearse_link(settings: ForwardSettings) -> dict[str, Any]:
+    """Connect to copy for a moment; return the link as a status document has it."""
+    loop = EventLoop()
+    identity = TlsIdentity(settings.tls, is_server=False) if settings.tls else None
+    link = LinkClient(
+        loop, settings.copy, "copy", partial(forward_end, settings), lambda _bodies: None, lambda: None, identity
+    )
+    limit = _Limit(loop, link)
+    loop.services += [link, limit]
+    try:
+        loop.run()
+        return link.status()
+    finally:
+        link.close()
+        loop.close()
+
+
+class _Limit:
+    """Stops the loop when a link's first attempt is over, or takes too long."""
+
+    def __init__(self, loop: EventLoop, link: LinkClient) -> None:
+        self._loop = loop
+        self._link = link
+        self._look_at = loop.now()
+        self._deadline = loop.now() + _LINK_S
+
+    def next_timer(self) -> float:
+        """Return when handle_timer wants to be called."""
+        return self._look_at
+
+    def handle_timer(self, now: float) -> None:
+        """Look."""
+        self._look_at = now + _POLL_S
+        if _was_tried(self._link) or now >= self._deadline:
+            self._loop.stop()
