@@ -79,7 +79,7 @@ class CopyDaemon:
         session_log = SessionLog()
         bits = settings.budgets.bandwidth_bits
         self._shaper = None if bits is None else Shaper(bits, now)
-        self._remote = RemoteSockets(self._ask_forwarders)
+        self._feed_server, self._remote = self._open_feed()
         self._path = CopyPath(
             self.engine, self._rings, self._next_hops, session_log, loop.note_failure, now, self._shaper,
             SocketLookup() if feed.is_own else self._remote,
@@ -91,12 +91,6 @@ class CopyDaemon:
             LinkClient(loop, address, "intercept", make_end, self._on_records, self._on_link_change, self._identity)
             for address in ([] if settings.mirror.dry_run else settings.intercepts)
         ]
-        self._feed_server: FeedServer | None = None
-        if feed.kind == "forward":
-            server_identity = TlsIdentity(settings.tls, is_server=True) if settings.tls else None
-            self._feed_server = FeedServer(
-                loop, feed, self._on_packets, self._on_states, self._note_loss, server_identity
-            )
         self._steering = Steering(self.engine, self._show_share, now)
         self._probing = Probing(settings, self._path.output, self._next_hops, self.engine.has_session)
         self._budgets = Budgets(settings.budgets, self.engine, self._steering, self._save_time, now)
@@ -113,6 +107,15 @@ class CopyDaemon:
             loop.watch(ring, selectors.EVENT_READ, partial(self._on_capture, ring))
         loop.services += [self._path, self._next_hops, self._steering, self._budgets, self._probing, *self._links]
         loop.pace = self._path.pace
+
+    def _open_feed(self) -> tuple[FeedServer | None, RemoteSockets | None]:
+        """Listen for forwarders if they feed this copy; what their hosts' kernels know is asked for through them."""
+        settings = self._settings
+        if settings.feed.kind != "forward":
+            return None, None
+        identity = TlsIdentity(settings.tls, is_server=True) if settings.tls else None
+        server = FeedServer(self._loop, settings.feed, self._on_packets, self._on_states, self._note_loss, identity)
+        return server, RemoteSockets(server.ask)
 
     def _tell_engine(self, table: NextHopTable) -> None:
         path_mtu = {target: hop.mtu_bytes for target, hop in table.hops.items()}
@@ -141,13 +144,10 @@ class CopyDaemon:
         self._path.receive_forwarded(bodies, self._loop.now())
 
     def _on_states(self, states: list[tuple[FlowKey, str]]) -> None:
+        assert self._remote is not None
         for flow, state in states:
             self._remote.answered(flow, state)
         self._path.receive_states(states, self._loop.now())
-
-    def _ask_forwarders(self, flow: FlowKey) -> None:
-        if self._feed_server is not None:
-            self._feed_server.ask(flow)
 
     def _note_loss(self) -> None:
         self.engine.note_drops(self._loop.now())
