@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ConfigError
 from ..io.settings import DEFAULT_FEED_PORT, FEEDS, VXLAN_PORT
 from . import values
-from .option import COMMON, LINK, PORT, Option
+from .option import COMMON, INTERFACE, LINK, PORT, Option
 
 __all__ = ["FEED_OPTIONS", "FORWARD_OPTIONS"]
 
@@ -68,7 +68,7 @@ FORWARD_OPTIONS = (
         parse=values.parse_networks,
         is_list=True,
     ),
-    Option("interface", "capture only on these interfaces", "i", "IFACE,...", values.parse_interfaces, is_list=True),
+    INTERFACE,
     Option(
         "buffer",
         "MiB of packets that may wait for the link; beyond it they are dropped, and copy is told",

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..io.log_level import LOG_LEVELS
 from . import values
 
-__all__ = ["COMMON", "LINK", "LOG_LEVEL", "PORT", "Option", "parse_path"]
+__all__ = ["COMMON", "INTERFACE", "LINK", "LOG_LEVEL", "PORT", "Option", "parse_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ def _log_level(text: str) -> str:
 
 
 PORT = values.integer(1, 65535)
+
+INTERFACE = Option(
+    "interface", "capture only on these interfaces", "i", "IFACE,...", values.parse_interfaces, is_list=True
+)
 
 LOG_LEVEL = Option("log-level", "debug, info, warning or error", metavar="LEVEL", parse=_log_level, default="info")
 

@@ -8,7 +8,7 @@ from ..io.steering_requests import MAX_COPIES
 from ..mirror.config import MirrorConfig
 from . import values
 from .feed_options import FEED_OPTIONS, FORWARD_OPTIONS
-from .option import COMMON, LINK, LOG_LEVEL, PORT, Option, parse_path
+from .option import COMMON, INTERFACE, LINK, LOG_LEVEL, PORT, Option, parse_path
 
 __all__ = ["CHECK_OPTIONS", "COPY_OPTIONS", "EXPORTER_OPTIONS", "INTERCEPT_OPTIONS"]
 
@@ -88,7 +88,7 @@ COPY_OPTIONS = (
         "join-midstream",
         "join connections that were open before copy started, where a request begins as far as TCP shows it",
     ),
-    Option("interface", "capture only on these interfaces", "i", "IFACE,...", values.parse_interfaces, is_list=True),
+    INTERFACE,
     Option("port", "port of an intercept that -s gives without one", "p", "PORT", PORT, DEFAULT_LINK_PORT),
     Option(
         "hold-limit",

@@ -8,12 +8,12 @@ from typing import Any
 from ...link.share import Network
 from ...wire.address import format_address
 from .firewall import Packet, read_ruleset, suspects
+from .host import LOOPBACK
 from .network import arrival_interfaces
 from .result import Result, failed, ok, warning
 
 __all__ = ["check_guard"]
 
-_LOOPBACK = "lo"
 _TABLE = "nft add table inet mirror_route; nft add chain inet mirror_route"
 
 
@@ -36,10 +36,10 @@ def check_guard(
 def _check(ruleset: dict[str, Any], network: Network, answer: tuple[str, int, str]) -> Result:
     subject = str(network)
     address = "ip6" if network.version == 6 else "ip"
-    if network.version == 6 and not _drops(ruleset, ("prerouting",), _LOOPBACK, answer):
+    if network.version == 6 and not _drops(ruleset, ("prerouting",), LOOPBACK, answer):
         cause = "what comes in on the loopback is this host's own: the kernel answers the target by itself, with RSTs"
         chain = "arrive '{ type filter hook prerouting priority -450; }'"
-        rule = f"arrive iifname {_LOOPBACK} {address} daddr {network} drop"
+        rule = f"arrive iifname {LOOPBACK} {address} daddr {network} drop"
         fix = f"{_TABLE} {chain}; nft add rule inet mirror_route {rule}"
         return failed("guard", "the kernel takes answers for its own", cause, fix, subject)
     names = arrival_interfaces([""])
@@ -47,7 +47,7 @@ def _check(ruleset: dict[str, Any], network: Network, answer: tuple[str, int, st
     if open_ones:
         cause = "no nft rule stops answers from leaving there, should the route get lost: they would go to real hosts"
         chain = "leave '{ type filter hook postrouting priority 300; }'"
-        rule = f"leave {address} daddr {network} oifname != {_LOOPBACK} drop"
+        rule = f"leave {address} daddr {network} oifname != {LOOPBACK} drop"
         fix = f"{_TABLE} {chain}; nft add rule inet mirror_route {rule}; playbooks/routes.yml makes it last"
         return warning("guard", f"{', '.join(open_ones)} not guarded", cause, fix, subject)
     return ok("guard", f"answers cannot leave on {', '.join(names)}", subject)

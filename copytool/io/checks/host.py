@@ -13,6 +13,7 @@ from typing import Any
 from ...errors import HostError
 
 __all__ = [
+    "LOOPBACK",
     "ip_json",
     "listening_addresses",
     "local_addresses",
@@ -20,6 +21,7 @@ __all__ = [
     "read_sysctl",
 ]
 
+LOOPBACK = "lo"
 _TIMEOUT_S = 10
 _SEARCHED = "/usr/sbin:/sbin:/usr/bin:/bin"
 _TCP_LISTEN = "0A"

@@ -13,12 +13,11 @@ from .arrivals import check_answers
 from .capabilities import check_capabilities
 from .certificates import check_certificate
 from .daemon import Daemon, check_daemon, check_drops, check_peers, find_daemon
+from .host import LOOPBACK
 from .network import arrival_interfaces, check_client_network, check_conntrack, check_forwarding, check_interfaces
 from .result import Result, failed, ok, run
 
 __all__ = ["check_intercept"]
-
-_LOOPBACK = "lo"  # where the target's own intercept captures
 
 
 def check_intercept(settings: InterceptSettings, networks: Iterable[Network], wait_s: float) -> Iterator[Result]:
@@ -34,7 +33,7 @@ def check_intercept(settings: InterceptSettings, networks: Iterable[Network], wa
     yield from run("capabilities", check_capabilities, daemon)
     yield from run("interface", check_interfaces, settings.interfaces)
     yield from run("client network", check_client_network, sorted(known, key=str))
-    if interfaces == [_LOOPBACK]:
+    if interfaces == [LOOPBACK]:  # the target's own intercept
         yield ok("forwarding", "does not matter here: answers end on the loopback")
     else:
         yield from run("forwarding", check_forwarding, interfaces, {4, *(network.version for network in known)})

@@ -34,7 +34,7 @@ def check_interfaces(names: Iterable[str]) -> Iterator[Result]:
     existing = [name for _, name in socket.if_nameindex()]
     for name in names:
         if not name:
-            up = [own for own in existing if own != "lo" and is_up(own)]
+            up = [own for own in existing if own != host.LOOPBACK and is_up(own)]
             if up:
                 yield ok("interface", f"all: up are {', '.join(up)}", "any")
             else:
@@ -56,7 +56,7 @@ def arrival_interfaces(names: Iterable[str]) -> list[str]:
     """Return the interfaces that are meant: those named, or all that are up but the loopback, if one is ""."""
     names = list(names)
     if "" in names:
-        return [name for _, name in socket.if_nameindex() if name != "lo" and is_up(name)]
+        return [name for _, name in socket.if_nameindex() if name != host.LOOPBACK and is_up(name)]
     return names
 
 

@@ -13,7 +13,6 @@ from .result import Result, failed, ok, skipped, warning
 
 __all__ = ["WayBack", "check_neighbour", "check_way_back", "ends_here"]
 
-_LOOPBACK = "lo"
 _UNRESOLVED = ("INCOMPLETE", "FAILED", "NONE")
 
 
@@ -28,7 +27,7 @@ class WayBack:
     @property
     def ends_here(self) -> bool:
         """Whether what takes it comes in on the loopback again, and nowhere else."""
-        return self.interface == _LOOPBACK and not self.gateway
+        return self.interface == host.LOOPBACK and not self.gateway
 
 
 def ends_here(assistants: list[str]) -> bool:
@@ -67,7 +66,7 @@ def _command(network: Network, gateways: list[str], here: bool) -> str:
     """Return the command that makes the route right."""
     if here:
         kind = "-6 route replace local" if network.version == 6 else "route replace"
-        return f"ip {kind} {network} dev {_LOOPBACK} mtu 1500"
+        return f"ip {kind} {network} dev {host.LOOPBACK} mtu 1500"
     return f"ip route replace {network} via {gateways[0] if gateways else 'ASSISTANT'}"
 
 

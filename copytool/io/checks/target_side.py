@@ -17,8 +17,6 @@ from .routes import WayBack, check_neighbour, check_way_back, ends_here
 
 __all__ = ["check_target"]
 
-_LOOPBACK = "lo"
-
 
 def check_target(settings: CopySettings, wait_s: float) -> Iterator[Result]:
     """Yield what is found on a target of copy's settings; `wait_s`: how long to look for mirrored SYNs."""
@@ -50,7 +48,7 @@ def _check_address(settings: CopySettings, local: dict[bytes, str], interfaces: 
     if interfaces:
         own = {format_address(address): name for address, name in interfaces.items()}
         return ok("address", ", ".join(f"{text} on {name}" for text, name in own.items()), addresses=list(own))
-    has = ", ".join(format_address(address) for address, name in local.items() if name != "lo")
+    has = ", ".join(format_address(address) for address, name in local.items() if name != host.LOOPBACK)
     cause = f"this host has {has}; copy sends to {wanted}"
     return failed("address", "is no target of copy", cause, "correct the target in copy's -x")
 
@@ -109,10 +107,10 @@ def _packets(
             if len(address) != len(first):
                 continue
             mirror, target = format_address(first), format_address(address)
-            arrives, way = _LOOPBACK if local else interfaces[address], ways.get(4 if len(first) == 4 else 6)
+            arrives, way = host.LOOPBACK if local else interfaces[address], ways.get(4 if len(first) == 4 else 6)
             leaves = way.interface if way is not None else arrives
             if here:  # if it is not so, that is the route's fault, and not that of the guard, which then drops it
-                leaves = _LOOPBACK
+                leaves = host.LOOPBACK
             if local:
                 packets.append(Packet(("output", "postrouting"), arrives, mirror, 40000, target, port, True))
             packets.append(Packet(("ingress", "prerouting", "input"), arrives, mirror, 40000, target, port, True))

@@ -16,7 +16,7 @@ from copytool.link.records import RECORD_SIZE, ResponseRecord, decode_records, e
 from copytool.link.share import Share
 from copytool.wire.segment import ACK, Segment
 
-from .test_frames import fed
+from .test_frames import cut, fed
 
 SHARE = Share([ip_network("192.168.60.0/24")], [(bytes((192, 168, 50, 101)), 1025)])
 
@@ -42,21 +42,13 @@ class Link:
         """Carry everything that waits, in both directions unless one is cut."""
         while (up and self.copy.data_to_send()) or (down and self.intercept.data_to_send()):
             if up:
-                for piece in self._pieces(self.copy.data_to_send()):
+                for piece in cut(self.random, self.copy.data_to_send()):
                     self.intercept.receive_data(piece, self.now)
             if down:
-                for piece in self._pieces(self.intercept.data_to_send()):
+                for piece in cut(self.random, self.intercept.data_to_send()):
                     for body in self.copy.receive_data(piece, self.now):
                         self.acks += [found.ack for found in decode_records(body)]
         return self
-
-    def _pieces(self, pending: bytearray) -> list[bytes]:
-        pieces = []
-        while pending:
-            size = self.random.randint(1, len(pending))
-            pieces.append(bytes(pending[:size]))
-            del pending[:size]
-        return pieces
 
     def established(self) -> Link:
         """Go through hello and welcome."""

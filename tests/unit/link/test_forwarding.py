@@ -29,7 +29,7 @@ from copytool.link.frames import FrameReader, decode_json, encode_frame, encode_
 from copytool.wire.flow import flow_key
 
 from .test_connection import SHARE
-from .test_frames import fed
+from .test_frames import cut, fed
 
 HELLO = {"protocol": frames.PROTOCOL_VERSION, "version": "1.2", "forward": {"services": ["1025"]}}
 FLOW = flow_key(bytes((10, 9, 0, 1)), 40000, bytes((192, 168, 50, 10)), 1025)
@@ -57,19 +57,11 @@ class Link:
     def exchange(self) -> Link:
         """Carry everything that waits, in both directions."""
         while self.forward.data_to_send() or self.feed.data_to_send():
-            for piece in self._pieces(self.forward.data_to_send()):
+            for piece in cut(self.random, self.forward.data_to_send()):
                 self.packets += self.feed.receive_data(piece, 0.0)
-            for piece in self._pieces(self.feed.data_to_send()):
+            for piece in cut(self.random, self.feed.data_to_send()):
                 self.questions += self.forward.receive_data(piece, 0.0)
         return self
-
-    def _pieces(self, pending: bytearray) -> list[bytes]:
-        pieces = []
-        while pending:
-            size = self.random.randint(1, len(pending))
-            pieces.append(bytes(pending[:size]))
-            del pending[:size]
-        return pieces
 
     def established(self) -> Link:
         """Go through hello and welcome."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -20,6 +21,15 @@ def fed(reader: FrameReader, data: bytes) -> Iterator[tuple[int, bytes]]:
     reader.append(data)
     while (kind := reader.next_frame()) >= 0:
         yield kind, reader.body
+
+
+def cut(chance: random.Random, pending: bytearray) -> Iterator[bytes]:
+    """Take what a pipe carries out of `pending`, in pieces of random size."""
+    while pending:
+        size = chance.randint(1, len(pending))
+        piece = bytes(pending[:size])
+        del pending[:size]
+        yield piece
 
 
 FRAMES = st.lists(st.tuples(st.integers(0, 255), st.binary(max_size=20)), max_size=6)
