@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ CRASH_POINTS = {
 
 def test_a_lab_is_made_once_and_removed_wholly(lab: Lab) -> None:
     """Made, the hosts see each other; made again or in check mode, nothing changes; removed, nothing is left."""
-    namespaces, mounts = machine_state()
+    namespaces, mounts = machine_state(lab)
     lab.make()
     assert lab.ssh("one", "hostname; cat /etc/hostname").split() == ["one", "one"]
     assert "1 received" in lab.ssh("one", "ping -c 1 -W 5 two")
@@ -41,7 +42,7 @@ def test_a_lab_is_made_once_and_removed_wholly(lab: Lab) -> None:
     result = lab.down()
     assert result.status == 0, result.output
     assert lab.traces() == []
-    assert machine_state() == (namespaces, mounts)
+    assert machine_state(lab) == (namespaces, mounts)
     result = lab.down()
     assert (result.status, result.changed) == (0, 0), result.output
 
@@ -175,9 +176,14 @@ def fabric_hostname(lab: Lab, host: str) -> str:
         return connection.run("hostname", hide=True, in_stream=False).stdout.strip()
 
 
-def machine_state() -> tuple[set[str], set[str]]:
-    """Network namespaces and mount points of the whole machine."""
+def machine_state(lab: Lab) -> tuple[set[str], set[str]]:
+    """Network namespaces and mount points of the whole machine, without those of labs that other tests have now."""
     directory = Path("/run/netns")
     names = {path.name for path in directory.iterdir()} if directory.exists() else set()
     mounts = {line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    return names, mounts
+
+    def counts(what: str) -> bool:
+        own = lab.prefix in what or what.startswith(str(lab.directory))
+        return own or not re.match(r"(/run/netns/)?ctt\d+n\d+-|/.*/pytest-\d+/", what)
+
+    return set(filter(counts, names)), set(filter(counts, mounts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -51,3 +52,22 @@ def test_options_are_described_and_named_after_the_role(role: str) -> None:
     for name, option in documented(role).items():
         assert name.startswith(f"{role}_")
         assert option["description"]
+
+
+# A whole value, as a module's boolean parameter takes it, is converted by the module.
+_WHOLE_VALUE = re.compile(r'^ +\w+: "\{\{ \w+ \}\}"$')
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_a_switch_given_as_text_is_a_switch(role: str) -> None:
+    """`-e name=false` is the text "false", which is true in an expression that does not say `| bool`."""
+    switches = [name for name, option in documented(role).items() if option.get("type") == "bool"]
+    uses = [
+        (f"{path.relative_to(ROLES)}:{number}", name, line)
+        for directory in ("tasks", "handlers", "templates", "vars")
+        for path in sorted((ROLES / role / directory).glob("*"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        for name in switches
+        if re.search(rf"\b{name}\b(?!:| \| bool\b)", line.replace(f"({name})", "")) and not _WHOLE_VALUE.match(line)
+    ]
+    assert uses == []
