@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..mirror.budget import TICK_S, Action, MemoryBudget, RateBudget
+from ..mirror.budget import RAISE_S, TICK_S, Action, MemoryBudget, RateBudget
 from ..mirror.engine import Engine
 from ..mirror.outcome import ACTIVE
 from ..mirror.shedding import Shedder
@@ -72,6 +72,8 @@ class Budgets:
         self._bandwidth = RateBudget(_or_infinite(limits.bandwidth_bits), "shed_bandwidth", _BANDWIDTH_WINDOW_S)
         self._memory = MemoryBudget(_or_infinite(limits.memory_bytes), engine.config.max_sessions)
         self._share = 1.0
+        self._captured = 0
+        self._busy_at = now
         self._tick_s = TICK_S if limits.any_measured() else _IDLE_TICK_S
         self._due_at = now
         self._trim_at = now
@@ -90,13 +92,22 @@ class Budgets:
             use = Use(time.process_time(), self._memory.used)
         self._cpu.note(use.cpu_s, now)
         self._bandwidth.note(8.0 * self._engine.counters.sender.octets, now)
+        is_idle = self._is_idle(now)
         for budget, option in ((self._cpu, "--cpu-limit"), (self._bandwidth, "--bandwidth-limit")):
-            self._keep_rate(budget, option, now)
+            self._keep_rate(budget, option, is_idle, now)
         self._keep_memory(use.resident_bytes, now)
 
-    def _keep_rate(self, budget: RateBudget, option: str, now: float) -> None:
+    def _is_idle(self, now: float) -> bool:
+        """Return whether no session has been open, and no client has sent anything, for as long as use is averaged."""
+        counters = self._engine.counters
+        if counters.outcomes[ACTIVE] or counters.client_packets != self._captured:
+            self._captured = counters.client_packets
+            self._busy_at = now
+        return now >= self._busy_at + RAISE_S
+
+    def _keep_rate(self, budget: RateBudget, option: str, is_idle: bool, now: float) -> None:
         shedder, steering = self._shedder, self._steering
-        action = budget.decide(now, self._share, shedder.is_any_outside(), steering.is_too_wide(_WIDE))
+        action = budget.decide(now, self._share, shedder.is_any_outside(), steering.is_too_wide(_WIDE), is_idle)
         if action is Action.END:
             shedder.end_outside(budget.outcome, f"copy was over {option}", now)
         elif action is Action.NARROW:

@@ -9,8 +9,9 @@ order, each when the one before has had time to show and was not enough:
 3. When none is left, have the kernel keep back the data of what is declined. Then begin again at 1, with a lower share.
 
 Between LOW and 1 of the limit nothing changes; below, the share rises again. A lower share aims at GOAL, in between:
-so a steady load settles there. Chance would do for the first; for the second and third the hash is needed, because
-whom the kernel does not show must not be mirrored, and who is mirrored has to be shown.
+so a steady load settles there. Where there is nobody to mirror, the share rises whatever is used: that is not for
+sessions. Chance would do for the first of the three; for the others the hash is needed, because whom the kernel does
+not show must not be mirrored, and who is mirrored has to be shown.
 
 Memory is another matter: what was freed can be used again and yet stays resident. So the number of sessions is held
 where it was when memory became scarce, and lowered only if more is used all the same.
@@ -99,16 +100,18 @@ class RateBudget:
         since, before = max((known for known in totals if known[0] <= when), default=totals[0])
         return (total - before) / (now - since) if now > since else 0.0
 
-    def decide(self, now: float, share: float, is_any_outside: bool, is_too_wide: bool) -> Action:
+    def decide(
+        self, now: float, share: float, is_any_outside: bool, is_too_wide: bool, is_idle: bool = False
+    ) -> Action:
         """Return what to do now; `self.share` is changed already if it is LOWER or RAISE.
 
         share: what holds, of all budgets. is_any_outside: whether an open session is outside of it. is_too_wide:
-        whether the kernel shows the data of more.
+        whether the kernel shows the data of more. is_idle: whether no client sends, and no session is open.
         """
-        if self.used <= self.limit:
-            if self._mean_since(now - RAISE_S) <= self.limit:  # use goes up and down
+        if self.used <= self.limit or is_idle:
+            if is_idle or self._mean_since(now - RAISE_S) <= self.limit:  # use goes up and down
                 self._over_since = NEVER
-            return self._decide_to_raise(now)
+            return self._decide_to_raise(now, is_idle)
         self._over_since = min(self._over_since, now)
         if now < self._settled_at:
             return Action.NONE
@@ -129,10 +132,10 @@ class RateBudget:
             self.share = 0.0
         return Action.LOWER
 
-    def _decide_to_raise(self, now: float) -> Action:
+    def _decide_to_raise(self, now: float, is_idle: bool) -> Action:
         if self.share >= 1 or now < max(self._settled_at, self._raised_at) + RAISE_S:
             return Action.NONE
-        used = self._mean_since(now - RAISE_S) / self.limit
+        used = 0.0 if is_idle else self._mean_since(now - RAISE_S) / self.limit
         if used >= LOW or (used >= IDLE and now < self._raised_at + self._raise_after_s):
             return Action.NONE
         self._raised_at = now

@@ -87,6 +87,22 @@ def test_processor_time(caplog: pytest.LogCaptureFixture) -> None:
     assert scene.outcomes() == {"active": active + 1, "shed_cpu": 101 - active}
 
 
+def test_with_nobody_to_mirror_the_share_rises_whatever_is_used() -> None:
+    """Where a slow moment of the machine, or a limit that is too low for anything, has cut it down. Clients end it."""
+    budgeted = Budgeted(BudgetLimits(cpu_percent=20))
+    scene = budgeted.scene
+    clients = opened(scene, list(range(40000, 40020)))
+    budgeted.cpu = lambda sessions: 0.5  # whatever is mirrored
+    budgeted.passes(60)
+    assert scene.outcomes() == {"shed_cpu": 20}
+    assert budgeted.steering.status()["admitted_percent"] == 100
+    assert not budgeted.saves[-1]
+    for _ in range(60):
+        clients[0].confirms()
+        budgeted.passes(1)
+    assert budgeted.steering.status()["admitted_percent"] == 0
+
+
 def test_open_sessions_end_only_if_they_are_outside() -> None:
     """The share falls to half, and so do the sessions: all of them outside, the oldest first."""
     budgeted = Budgeted(BudgetLimits(cpu_percent=45))
