@@ -33,6 +33,15 @@ INVENTORY = {
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup` tests of one lab run one after the other, and those of two side by side."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            parameters = getattr(item, "callspec", None)
+            lab = parameters.params.get("made", "") if parameters else ""
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {lab}"))
+
+
 @dataclass(frozen=True)
 class Run:
     """What an ansible-playbook run said."""
