@@ -166,10 +166,16 @@ async def start(job: Job) -> asyncio.subprocess.Process:
         stdout=asyncio.subprocess.PIPE if job.file is None else job.file,
         stderr=asyncio.subprocess.PIPE,
         process_group=0,
+        preexec_fn=heed_hangups,
     )
     assert process.stdin is not None
     process.stdin.write(job.first_input.encode())
     return process
+
+
+def heed_hangups() -> None:
+    """Undo what nohup has done: by SIGHUP ssh ends its ProxyCommand, which would keep the messages open for ever."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 async def collect(stream: asyncio.StreamReader, into: bytearray, look: Callable[[], None] = lambda: None) -> None:

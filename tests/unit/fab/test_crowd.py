@@ -56,6 +56,16 @@ def test_output_messages_and_status_are_kept_apart() -> None:
     assert run([shell("echo out; echo error >&2; exit 3")]) == [Result(3, "out\n", "error\n")]
 
 
+def test_programs_can_be_hung_up_under_nohup() -> None:
+    """A connection that is given up must be able to end its ProxyCommand, which holds the messages open."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        (result,) = run([shell("sleep 1000 >&2 & kill -s HUP $!; wait $!; echo $?")])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert result.output == f"{128 + signal.SIGHUP}\n"
+
+
 def test_a_result_is_delivered_before_later_jobs_have_ended(tmp_path: Path) -> None:
     flag = tmp_path / "flag"
     seen: list[str] = []
