@@ -14,8 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ADDRESSES = {"one": "192.168.70.1", "two": "192.168.70.2"}
@@ -33,13 +35,18 @@ INVENTORY = {
 _numbers = itertools.count()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup` tests of one lab run one after the other, and those of two side by side."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            parameters = getattr(item, "callspec", None)
-            lab = parameters.params.get("made", "") if parameters else ""
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {lab}"))
+# The marks of `--dist loadgroup` are lost on pytest 9.
+class LabScheduling(LoadScopeScheduling):
+    """Gives a worker all tests of one lab: of one module, or of one parameter where a module has several labs."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module, _, test = nodeid.partition("::")
+        return f"{module}[{test.partition('[')[2]}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LabScheduling:
+    """With -n 2 the tests of two labs run side by side."""
+    return LabScheduling(config, log)
 
 
 @dataclass(frozen=True)
