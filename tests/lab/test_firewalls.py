@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from support.topology import REPOSITORY
 
 from . import repository
-from .conftest import Lab, removed_afterwards
+from .conftest import Lab, removed_afterwards, wait_until
 from .states import assert_unchanged, changes, states
 
 pytestmark = pytest.mark.lab
@@ -160,7 +161,9 @@ def test_firewalld(guarded: Lab, ways: list[Way]) -> None:
     for host in GUARDED:
         repository.provide(guarded, host, "firewalld")
         guarded.ssh(host, "DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends firewalld")
-        guarded.ssh(host, "systemctl start firewalld && firewall-cmd --state")
+        guarded.ssh(host, "systemctl start firewalld")
+        state = partial(guarded.ssh, host, "firewall-cmd --state 2>&1 || true")  # a moment later than systemd thinks
+        wait_until(lambda state=state: state() == "running\n", f"firewalld runs on {host}")
     report = guarded.play("playbooks/preflight.yml")
     assert "(firewalld)" in report.output, report.output
     open_and_close(guarded, ways)
