@@ -29,7 +29,7 @@ test: root ## Set everything up and run every check and test
 test-systems: root ## Run what needs other systems: unit tests under each Python, a lab of two releases, the image
 	@scripts/test-systems
 
-test-vagrant: root ## Test the lab of virtual machines, docs/vagrant.md (half an hour or more; 3: it cannot be tested here)
+test-vagrant: root ## Test the lab of virtual machines, docs/vagrant.md (20 minutes or more; 3: it cannot be tested here)
 	@scripts/test-vagrant
 
 bench: root setup ## Measure copytool beside tcpcopy and goreplay (BENCH='--quick', TCPCOPY_DIR=, INTERCEPT_DIR=, GOREPLAY=)
