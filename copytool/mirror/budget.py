@@ -109,9 +109,10 @@ class RateBudget:
         whether the kernel shows the data of more. is_idle: whether no client sends, and no session is open.
         """
         if self.used <= self.limit or is_idle:
-            if is_idle or self._mean_since(now - RAISE_S) <= self.limit:  # use goes up and down
+            used = 0.0 if is_idle else self._mean_since(now - RAISE_S) / self.limit
+            if used <= 1:  # use goes up and down
                 self._over_since = NEVER
-            return self._decide_to_raise(now, is_idle)
+            return self._decide_to_raise(now, used)
         self._over_since = min(self._over_since, now)
         if now < self._settled_at:
             return Action.NONE
@@ -132,10 +133,10 @@ class RateBudget:
             self.share = 0.0
         return Action.LOWER
 
-    def _decide_to_raise(self, now: float, is_idle: bool) -> Action:
+    def _decide_to_raise(self, now: float, used: float) -> Action:
+        """Return RAISE if it is time; used: which part of the limit, of late."""
         if self.share >= 1 or now < max(self._settled_at, self._raised_at) + RAISE_S:
             return Action.NONE
-        used = 0.0 if is_idle else self._mean_since(now - RAISE_S) / self.limit
         if used >= LOW or (used >= IDLE and now < self._raised_at + self._raise_after_s):
             return Action.NONE
         self._raised_at = now
